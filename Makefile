@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+help:      ## these lines
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: run-tools    ## a hive of its own with a scripted model: watch a manager and an agent at work (ARGS=--exit runs it to the end)
+	@$(PY) manage.py hive demo $(ARGS)
+
+run: run-tools     ## your hive (ARGS="--bind 127.0.0.1:7000")
+	@$(PY) manage.py hive serve $(ARGS)
+
+test: test-tools lint   ## everything that judges a change (ARGS="-k name")
+	@$(PY) -m pytest $(ARGS)
+
+lint: test-tools   ## ruff, mypy, import contract, templates, migrations
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@.venv/bin/lint-imports --no-cache
+	@$(PY) -m mypy
+	@.venv/bin/djlint --lint --quiet agents dashboard
+	@DJANGO_SETTINGS_MODULE=tests.settings $(PY) manage.py makemigrations --check --dry-run
+
+format: test-tools ## let the tools write it
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+bench: test-tools  ## figures, as ratios measured in one run
+	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
+
+lock:      ## write both locks anew, and Nix's copy of them (needs uv)
+	uv pip compile pyproject.toml --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.lock
+	uv pip compile pyproject.toml --upgrade --extra dev --extra e2e -c requirements.lock --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements-dev.lock
+	$(PY) nix/lock2nix.py
+
+run-tools:
+	@bin/setup run
+
+test-tools:
+	@bin/setup test
+
+.PHONY: help demo run test lint format bench lock run-tools test-tools
