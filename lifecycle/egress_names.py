@@ -1,0 +1,52 @@
+"""Which host an agent may reach: its list by exact name and port, and no address that is not of the public Internet."""
+
+import asyncio
+import ipaddress
+import re
+import socket
+
+AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]{1,253})|\[([0-9A-Fa-f:.]{2,45})\]):([0-9]{1,5})")
+# Public by the register, but they carry an IPv4 address inside: NAT64, 6to4, Teredo, IPv4-translated.
+CARRIERS = [
+    ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96")
+]
+
+
+class NotAllowed(Exception):
+    """The agent may not do that; the text is a sentence."""
+
+
+def allowed(target: str, allow: frozenset[str]) -> tuple[str, int, bool]:
+    """Host, port, and whether the list names it as an address; NotAllowed when the list does not name it."""
+    found = AUTHORITY.fullmatch(target)
+    if not found or not 0 < int(found[3]) < 65536:
+        raise NotAllowed(f"CONNECT needs host:port, not {target[:100]!r}.")
+    host, port = (found[1] or found[2]).lower().rstrip("."), int(found[3])
+    written = f"[{host}]" if found[2] else host
+    if f"{written}:{port}" not in allow and not (port == 443 and written in allow):
+        raise NotAllowed(f"{written}:{port} is not on the list. Ask for it in the configuration's 'egress'.")
+    return host, port, address(host) is not None
+
+
+def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def public(text: str) -> bool:
+    """An address of the Internet at large: not this machine, its networks, its cloud's metadata or a multicast group."""
+    ip = ipaddress.ip_address(text.split("%")[0])
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in CARRIERS if net.version == ip.version)
+
+
+async def resolve(host: str, port: int, literal: bool) -> list[str]:
+    """The addresses to try. An address that the list names itself is the operator's word, whatever network it is in."""
+    if literal:
+        return [host]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+    if not all(public(each) for each in addresses):
+        raise NotAllowed(f"{host} is at a private address; list that address itself if you mean it.")
+    return addresses
