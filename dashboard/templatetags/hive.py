@@ -1,0 +1,81 @@
+"""What the templates say of the hive: painted words, clean text, times and states."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from agents.models import STATES
+from broker.clean import clean as cleaned
+from broker.models import OPERATOR
+from dashboard import parts
+from lifecycle.models import Container
+
+register = template.Library()
+
+WORDS = {"login": "needs login"}
+
+
+@register.simple_tag
+def leet(word: str, paint: str) -> SafeString:
+    """Leet is paint, not text: what is read aloud, searched and copied is the plain word."""
+    return format_html('<span aria-hidden="true">{}</span><span class="sr">{}</span>', paint, word)
+
+
+@register.filter
+def clean(text: Any) -> str:
+    """Text of an agent, with what hides or reorders made visible. It is escaped like any other."""
+    return cleaned(str(text))
+
+
+@register.simple_tag
+def state(word: str) -> SafeString:
+    glyph = STATES.get(word, "?")
+    return format_html('<span class="st {}"><i aria-hidden="true">{}</i>{}</span>', word, glyph, WORDS.get(word, word))
+
+
+@register.simple_tag
+def clock(moment: datetime) -> SafeString:
+    """The time of day, in UTC until the browser makes it local."""
+    return format_html(TIME, "clock", moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", "", f"{moment:%H:%M:%S}")
+
+
+@register.simple_tag
+def age(moment: datetime, after: str = "") -> SafeString:
+    """How long ago, ticking; where no script runs, since when. `after` stands behind the age."""
+    since = f"{'at' if after else 'since'} {moment:%H:%M:%S}"
+    return format_html(TIME, "age", moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", after, since)
+
+
+TIME = '<time class="{}" datetime="{}" title="{} UTC" data-after="{}">{}</time>'
+
+
+@register.filter
+def lasted(later: datetime, earlier: datetime) -> str:
+    """Between two times, in the largest unit that tells something."""
+    seconds = max(0, int((later - earlier).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+@register.filter
+def thousands(count: int) -> str:
+    return f"{count / 1000:.1f}k" if count >= 1000 else str(count)
+
+
+@register.filter
+def who(name: str, managers: set[str]) -> str:
+    """The colour of a name."""
+    return "c-pink" if name == OPERATOR else "c-violet" if name in managers else ""
+
+
+@register.inclusion_tag("dashboard/_hero.html")
+def hero(name: str) -> dict[str, Any]:
+    """An agent's state and what can be done with it; agents' pages know no containers, so they ask here."""
+    row = Container.objects.filter(name=name).first()
+    inbox = parts.queued().filter(recipient=name).count()
+    return {"name": name, "container": parts.container(row, inbox) if row else None}

@@ -1,0 +1,20 @@
+"""The dashboard's addresses. What changes anything is a POST."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("login", views.sign_in, name="login"),
+    path("logout", views.sign_out, name="logout"),
+    path("healthz", views.healthz, name="healthz"),
+    path("approvals/<int:approval>/approve", views.approve, name="approve"),
+    path("approvals/<int:approval>/deny", views.deny, name="deny"),
+    path("containers", views.spawn, name="spawn"),
+    path("containers/<str:name>/output", views.output, name="output"),
+    path("containers/<str:name>/<str:verb>", views.act, name="act"),
+    path("messages", views.send, name="send"),
+    path("messages/<int:message>/requeue", views.requeue, name="requeue"),
+    path("inbox/read", views.read, name="read"),
+]

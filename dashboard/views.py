@@ -1,0 +1,203 @@
+"""The dashboard's doors: read the input, say one verb, answer. What a verb refuses becomes a sentence with its status."""
+
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.middleware import HtmxDetails
+
+from approvals.models import Approval
+from broker.models import OPERATOR, Message
+from broker.wire import Refused
+from lifecycle.models import Container
+
+from . import auth, parts
+
+
+class Request(HttpRequest):
+    """As django-htmx's middleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+STATUS = {"bad_params": 400, "refused": 409, "not_found": 404, "conflict": 409, "busy": 503, "timed_out": 503}
+
+OUTPUT = 16 * 1024  # bytes of a container's output that a page shows
+
+ACTS: dict[str, Callable[[Container], Any]] = {
+    "start": Container.start,
+    "stop": Container.stop,
+    "restart": Container.restart,
+    "kill": Container.kill,
+    "rebuild": Container.rebuild,
+    "pause": Container.pause,
+    "resume": Container.resume,
+}
+
+
+# ---- pages ------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def index(request: Request) -> HttpResponse:
+    return render(request, "dashboard/index.html", parts.page())
+
+
+@require_GET
+def output(request: Request, name: str) -> HttpResponse:
+    try:
+        text, _ = Container.named(name).logs(limit=OUTPUT)
+    except Refused as refusal:
+        return refused(request, str(refusal), 404)
+    return render(request, "dashboard/output.html", {"text": text})
+
+
+@require_GET
+@login_not_required
+def healthz(request: Request) -> HttpResponse:
+    return JsonResponse({"ok": True})
+
+
+# ---- signing in and out -----------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "POST"])
+@login_not_required
+def sign_in(request: Request) -> HttpResponse:
+    if request.method == "GET":
+        return render(request, "dashboard/login.html", {"next": back(request)})
+    try:
+        auth.sign_in(request, request.POST.get("token", ""))
+    except Refused as refusal:
+        status = 429 if refusal.kind == "busy" else 403
+        again = {"refusal": str(refusal), "next": back(request)}
+        response = render(request, "dashboard/login.html", again, status=status)
+        if status == 429:
+            response["Retry-After"] = "60"
+        return response
+    return redirect(back(request))
+
+
+@require_POST
+def sign_out(request: Request) -> HttpResponse:
+    logout(request)
+    return redirect("login")
+
+
+def csrf_failure(request: Request, reason: str = "") -> HttpResponse:
+    response = refused(request, "This page is too old to act on: load it again, then repeat.", 403)
+    if request.htmx and not request.user.is_authenticated:
+        response["HX-Redirect"] = "/login"
+    return response
+
+
+# ---- acting -----------------------------------------------------------------------------------------------------------
+
+
+def door(verb: Callable[..., str]) -> Callable[..., HttpResponse]:
+    """A POST that does what `verb` does, wholly or not at all, and answers with the sentence that it returns."""
+
+    @wraps(verb)
+    @require_POST
+    def view(request: Request, **params: Any) -> HttpResponse:
+        try:
+            with transaction.atomic():
+                sentence = verb(request, **params)
+        except Refused as refusal:
+            return refused(request, str(refusal), STATUS.get(refusal.kind, 500), **params)
+        return done(request, sentence, **params)
+
+    return view
+
+
+def done(request: Request, sentence: str, **params: Any) -> HttpResponse:
+    if request.htmx:
+        return render(request, "dashboard/_done.html", {"sentence": sentence} | parts.decided(**params))
+    messages.success(request, sentence)
+    return redirect(back(request))
+
+
+def refused(request: Request, sentence: str, status: int, **params: Any) -> HttpResponse:
+    if request.htmx:
+        return render(request, "dashboard/_done.html", {"refusal": sentence} | parts.decided(**params), status=status)
+    return render(request, "dashboard/refused.html", {"refusal": sentence, "back": back(request)}, status=status)
+
+
+def back(request: Request) -> str:
+    """The page to go on with; never one of another host."""
+    page = request.POST.get("next") or request.GET.get("next") or "/"
+    return page if url_has_allowed_host_and_scheme(page, {request.get_host()}) else "/"
+
+
+def whence(request: Request) -> str:
+    return f"the dashboard at {request.META.get('REMOTE_ADDR', 'a socket')}"
+
+
+@door
+def approve(request: Request, approval: int) -> str:
+    row = Approval.numbered(approval)
+    row.approve(request.user.get_username(), whence(request), seen=request.POST.get("seen", ""))
+    return f"#{row.pk} approved: {row.agent} is on its way."
+
+
+@door
+def deny(request: Request, approval: int) -> str:
+    row = Approval.numbered(approval)
+    row.deny(request.user.get_username(), whence(request), request.POST.get("reason", "").strip())
+    return f"#{row.pk} denied. {row.requested_by} is told."
+
+
+@door
+def act(request: Request, name: str, verb: str) -> str:
+    if verb not in ACTS:
+        raise Refused("not_found", f"There is no verb {verb[:40]!r}. There are: {', '.join(ACTS)}.", "unknown_verb")
+    ACTS[verb](Container.named(name))
+    return f"{verb} {name}: on its way."
+
+
+@door
+def spawn(request: Request) -> str:
+    name = request.POST.get("name", "").strip()
+    Container.spawn(name, by=request.user.get_username())
+    return f"{name} is on its way."
+
+
+@door
+def send(request: Request) -> str:
+    # A browser sends CR LF for a new line, whatever was typed.
+    body = request.POST.get("body", "").replace("\r\n", "\n")
+    message = Message.send(OPERATOR, request.POST.get("to", ""), body)
+    return f"Message {message.pk} waits for {message.recipient}."
+
+
+@door
+def requeue(request: Request, message: int) -> str:
+    row = Message.objects.filter(pk=message).first()
+    if row is None:
+        raise Refused("not_found", f"There is no message {message}.", "unknown_message")
+    row.requeue()
+    return f"Message {row.pk} waits for {row.recipient} again."
+
+
+@door
+def read(request: Request) -> str:
+    """The operator has read what the page showed: everything up to that number."""
+    upto = request.POST.get("upto", "")
+    if not upto.isdecimal() or len(upto) > 18:
+        raise Refused("bad_params", "Say up to which message you have read.", "upto_missing")
+    unread = parts.unread().filter(pk__lte=int(upto)).count()
+    turn = f"read-{uuid.uuid4().hex[:24]}"
+    if unread and not Message.claim(OPERATOR, turn, turn, 60, most=unread):
+        raise Refused(
+            "conflict", "The command line is reading the inbox right now: try again in a minute.", "inbox_held"
+        )
+    return f"{Message.ack(OPERATOR, turn)} marked as read."
