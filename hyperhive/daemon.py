@@ -1,0 +1,246 @@
+"""`hive serve`: the pages, the sockets, the agents and the periodic jobs, in one process on one event loop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from daphne.server import Server  # first: it chooses Twisted's reactor, and Twisted does not let us choose twice
+
+# isort: split
+from django.conf import settings
+from huey.consumer import Consumer
+from huey.contrib.djhuey import HUEY
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+
+from approvals import tasks as _approval_tasks  # noqa: F401 (Huey knows a task once its module is imported)
+from approvals.models import Approval
+from broker import events
+from broker import tasks as broker_tasks
+from broker.models import HIVE, OPERATOR, Lease, Mailbox
+from lifecycle import cli, drivers, isolation, update, work
+from lifecycle import tasks as _lifecycle_tasks  # noqa: F401
+from lifecycle.models import Container
+
+from . import __version__, asgi
+from .caller import Caller, writer
+from .doors import Doors
+from .notify import heartbeat, notify
+from .state import CannotStart, open_state
+from .verbs import call
+
+log = logging.getLogger("hive")
+
+# Seconds. Leases and exits are looked at this often; a stop takes at most CLOSE, agents that are taken along aside.
+LEASES, EXITS, NUDGE, LOOK = 1.0, 2.0, 60.0, 1.0
+CLOSE = 4.0
+REFUSED = 5
+
+
+def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_agents: bool = False) -> int:
+    """Run the hive until SIGTERM or SIGINT; the exit code. Agents live on, unless `stop_agents`."""
+    try:
+        settings.HIVE_BIND = bind or settings.HIVE_BIND
+        host, port = _address(settings.HIVE_BIND)
+        lock = open_state()
+        _choose_driver(driver, trust_agents or settings.HIVE_TRUST_AGENTS)
+        _must_be_free(host, port)
+    except CannotStart as cannot:
+        sys.stderr.write(f"hive: {cannot}\n")
+        return cannot.code
+    hive = Hive(host, port, stop_agents)
+    hive.run()
+    os.close(lock)
+    return hive.exit_code
+
+
+def _address(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise CannotStart(f"{bind!r} is no address: give HOST:PORT, such as 127.0.0.1:7000.", 2)
+    return host.strip("[]"), int(port)
+
+
+def _must_be_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"{host}:{port} cannot be used ({error.strerror}): stop what holds it, or choose another with --bind."
+            ) from None
+
+
+def _choose_driver(wanted: str, trusted: bool) -> None:
+    """The isolation level is said at every start; what only holds off accidents needs --trust-agents."""
+    try:
+        name = drivers.choose(wanted or settings.HIVE_DRIVER)
+    except drivers.DriverError as error:
+        raise CannotStart(str(error)) from None
+    settings.HIVE_DRIVER = name
+    letter, missing = isolation.level(name)
+    if isolation.needs_trust(letter) and not trusted:
+        raise CannotStart(
+            f"Driver {name} gives isolation level {letter}: {missing[0]}. "
+            "Start with --trust-agents if you trust every agent with this account.",
+            REFUSED,
+        )
+
+
+class Jobs(Consumer):
+    """Huey's consumer, in threads of ours: the signals are the daemon's."""
+
+    def _set_signal_handlers(self) -> None:
+        pass
+
+
+class Hive:
+    """What runs: started when the loop turns, stopped within seconds."""
+
+    def __init__(self, host: str, port: int, stop_agents: bool):
+        self.host, self.port, self.stop_agents = host, port, stop_agents
+        self.exit_code = 0
+        address = host.replace(":", r"\:")
+        self.server = Server(
+            asgi.application,
+            endpoints=[f"tcp:port={port}:interface={address}"],
+            signal_handlers=False,
+            http_timeout=60,
+            ping_interval=10,
+            ping_timeout=10,
+            ready_callable=lambda: asyncio.get_event_loop().create_task(self._start()),
+        )
+        self.doors = Doors(self._open_page)
+        # Everything here is periodic, by the minute: looking for work every two seconds is often enough.
+        self.jobs = Jobs(HUEY, workers=2, max_delay=2.0, periodic=True, check_worker_health=False)
+        self.tasks: list[asyncio.Task] = []
+
+    def run(self) -> None:
+        writer.start()
+        self.server.run()
+        writer.stop()
+
+    async def _start(self) -> None:
+        try:
+            await self._begin()
+        except Exception:  # whatever it was, half a hive must not go on running
+            log.exception("the hive could not start")
+            self.exit_code = 1
+            self.server.stop()
+
+    async def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        events.start(loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_soon)
+        await writer.write(_first_rows)
+        await self.doors.open_operator()
+        await self.doors.sync()
+        self._announce(await call(Caller(OPERATOR, "operator", "start"), "link", {}))
+        await asyncio.to_thread(work.start)
+        self.jobs.start()
+        for act in (
+            self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
+            self._vacuum_at_start, self._update_at_start,
+        ):  # fmt: skip
+            self.tasks.append(loop.create_task(_surely(act)))
+        notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
+
+    def _announce(self, link: dict[str, Any]) -> None:
+        letter, missing = isolation.level(settings.HIVE_DRIVER)
+        talk = [
+            f"hyperhive {__version__} · driver {settings.HIVE_DRIVER} · isolation level {letter}",
+            *(f"  not level A: {point}" for point in missing),
+        ]
+        if warning := cli.warning():
+            talk.append(f"  {warning}")
+        talk.append("open this link to sign in (once, within ten minutes; `hive link` makes another):")
+        sys.stderr.write("\n".join(talk) + "\n")
+        sys.stderr.flush()
+        sys.stdout.write(link["url"] + "\n")
+        sys.stdout.flush()
+
+    # ---- what goes on all the time
+
+    async def _approvals(self) -> None:
+        """What was approved waits for its container too: to run no turn, to come up."""
+        with events.Subscription("approvals", "containers") as changes:
+            while True:
+                waiting = await asyncio.to_thread(Approval.carry_out_all)
+                await changes.wait(LOOK if waiting else NUDGE)
+
+    async def _leases(self) -> None:
+        while True:
+            if await asyncio.to_thread(Lease.any_over):
+                await writer.write(Lease.expire)
+            await asyncio.sleep(LEASES)
+
+    async def _exits(self) -> None:
+        while True:
+            await asyncio.to_thread(work.tick)
+            await asyncio.sleep(EXITS)
+
+    async def _vacuum_at_start(self) -> None:
+        await asyncio.to_thread(broker_tasks.vacuum_now)
+
+    async def _update_at_start(self) -> None:
+        if settings.HIVE_AUTO_UPDATE:
+            await asyncio.to_thread(update.auto)
+
+    async def _alive(self) -> None:
+        """From the loop itself: were it stuck, systemd would start the hive anew."""
+        while seconds := heartbeat():
+            notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
+
+    def _open_page(self, port: int) -> Awaitable[Any]:
+        """One more port that shows an agent's page; resolves to what closes it, fails where the port is taken."""
+        address = self.host.replace(":", r"\:")
+        listening = serverFromString(reactor, f"tcp:port={port}:interface={address}").listen(self.server.http_factory)
+        return listening.asFuture(asyncio.get_running_loop())
+
+    # ---- the end
+
+    def _stop_soon(self) -> None:
+        if not getattr(self, "_stopping", None):
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
+    async def _stop(self) -> None:
+        notify("STOPPING=1")
+        log.info("stopping%s", " with all agents" if self.stop_agents else "; agents run on")
+        for task in self.tasks:
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            if self.stop_agents:
+                await asyncio.to_thread(work.stop_agents)
+            async with asyncio.timeout(CLOSE):
+                await self.doors.close()
+                await asyncio.to_thread(partial(self.jobs.stop, graceful=False))
+                await asyncio.to_thread(work.stop)
+        self.server.stop()
+
+
+async def _surely(act: Callable[[], Awaitable[None]]) -> None:
+    """What goes on all the time goes on after an error too, which is logged."""
+    while True:
+        try:
+            return await act()
+        except Exception:  # the hive outlives any one round of any one job
+            log.exception("%s failed and is begun again", getattr(act, "__name__", act))
+            await asyncio.sleep(5)
+
+
+def _first_rows() -> None:
+    """The mailboxes that every hive has, and its manager."""
+    for name, role in ((OPERATOR, "operator"), (HIVE, "hive")):
+        Mailbox.objects.get_or_create(name=name, defaults={"role": role, "open": name == OPERATOR})
+    Container.ensure_manager()

@@ -1,0 +1,226 @@
+"""What the operator may say."""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from pydantic import Field
+
+from agents import cli
+from agents.models import Agent, Event, Turn
+from approvals import intake
+from approvals.models import Approval
+from broker.events import publish_on_commit
+from broker.models import Lease, Message
+from broker.tasks import vacuum_now
+from broker.wire import Refused
+from dashboard import auth
+from lifecycle import isolation, update
+from lifecycle.models import Container
+
+from . import __version__
+from .agent_verbs import acted
+from .caller import Caller, Count, Id, Name, Page, Why, writer
+
+# ---- what the operator may say ----------------------------------------------------------------------------------------
+
+
+def ack(caller: Caller, turn: Id) -> dict:
+    """The operator has read what this turn took."""
+    return {"acked": Message.ack(caller.name, turn)}
+
+
+def status(caller: Caller, name: Name) -> dict:
+    return Container.named(name).as_json()
+
+
+def spawn(caller: Caller, name: Name, role: Literal["agent"] = "agent", config: dict[str, Any] | None = None) -> dict:
+    return Container.spawn(name, role=role, config=config, by=caller.name).as_json()
+
+
+def start(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.start)
+
+
+def stop(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.stop)
+
+
+def restart(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.restart)
+
+
+def kill(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.kill)
+
+
+def rebuild(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.rebuild)
+
+
+def rebuild_many(caller: Caller, which: Literal["stale", "all"] = "stale") -> dict:
+    """Make the containers anew that are stale, or all that run: each when it runs no turn. Which they are."""
+    stale = update.stale() if which == "stale" else [(row, "") for row in Container.running()]
+    for row, wanted in stale:
+        update.soon(row, wanted)
+    return {"agents": [Container.named(row.name).as_json() for row, _ in stale]}
+
+
+def destroy(caller: Caller, name: Name, purge: bool = False) -> dict:
+    return acted(Container.named(name), partial(Container.destroy, purge=purge))
+
+
+def pause(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.pause)
+
+
+def resume(caller: Caller, name: Name) -> dict:
+    return acted(Container.named(name), Container.resume)
+
+
+def interrupt(caller: Caller, name: Name) -> dict:
+    """End the turn that runs now; the agent goes on with the next message."""
+    container = Container.named(name)
+    lease = Lease.objects.filter(recipient=name).first()
+    if lease is None:
+        raise Refused("conflict", f"{name} runs no turn.", "no_turn")
+    Agent.objects.filter(name=name).update(interrupt=lease.turn)
+    publish_on_commit(f"control:{name}")
+    return container.as_json()
+
+
+def approvals(caller: Caller, state: Literal["pending", "all"] = "pending", limit: Page = 100) -> dict:
+    rows = Approval.pending() if state == "pending" else Approval.objects.order_by("-id")[:limit]
+    return {"approvals": [row.as_json() for row in sorted(rows, key=lambda row: row.pk)]}
+
+
+def show(caller: Caller, id: Count) -> dict:
+    """All of it, with the difference and the settings that change."""
+    return Approval.numbered(id).shown()
+
+
+def history(caller: Caller, name: Name) -> dict:
+    """What was applied to an agent, the newest first."""
+    return {"name": name, "history": intake.history(Container.named(name).name)}
+
+
+async def rollback(
+    caller: Caller, name: Name, rev: Annotated[str, Field(pattern=r"^[0-9a-f]{4,40}$")] | None = None
+) -> dict:
+    """Apply what was applied before: the revision, or the newest other one that is not known to fail."""
+    found = await asyncio.to_thread(intake.earlier, name, rev or "")
+    row = await writer.write(partial(Approval.rollback, caller.name, caller.where, name, rev or "", found))
+    return await asyncio.to_thread(row.shown)
+
+
+def approve(caller: Caller, id: Count, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]) -> dict:
+    approval = Approval.numbered(id)
+    approval.approve(caller.name, caller.where, seen=sha256)
+    return approval.as_json()
+
+
+def deny(caller: Caller, id: Count, reason: Why = "") -> dict:
+    approval = Approval.numbered(id)
+    approval.deny(caller.name, caller.where, reason)
+    return approval.as_json()
+
+
+def messages(
+    caller: Caller,
+    to: Name | None = None,
+    sender: Name | None = None,
+    since: Annotated[float, Field(ge=0)] | None = None,
+    after: Count | None = None,
+    before: Count | None = None,
+    limit: Page = 50,
+) -> dict:
+    """The newest messages that fit, or, with `after`, the next ones; oldest first. `since` is an age in seconds."""
+    wanted = {
+        "recipient": to,
+        "sender": sender,
+        "created_at__gte": timezone.now() - timedelta(seconds=since) if since is not None else None,
+        "pk__gt": after,
+        "pk__lt": before,
+    }
+    rows = page(Message.objects.filter(**given(wanted)), after, limit)
+    return {"messages": [row.as_json() for row in rows], "last": rows[-1].pk if rows else after or 0}
+
+
+def given(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def page(rows: Any, after: int | None, limit: int) -> list:
+    """With a cursor the next rows, without one the newest; oldest first either way."""
+    if after is not None:
+        return list(rows.order_by("pk")[:limit])
+    return list(rows.order_by("-pk")[:limit])[::-1]
+
+
+def events_of(caller: Caller, name: Name, after: Count | None = None, limit: Page = 100) -> dict:
+    rows = page(Event.objects.filter(agent=Container.named(name).name, **given({"pk__gt": after})), after, limit)
+    return {"events": [row.as_json() for row in rows], "last": rows[-1].pk if rows else after or 0}
+
+
+def turns(caller: Caller, name: Name, limit: Page = 50) -> dict:
+    newest = Turn.objects.filter(agent=Container.named(name).name).order_by("-number")[:limit]
+    return {"turns": [turn.as_json() for turn in list(newest)[::-1]]}
+
+
+def logs(
+    caller: Caller, name: Name, after: Count | None = None, limit: Annotated[int, Field(ge=1, le=65536)] = 32768
+) -> dict:
+    """What the container's processes wrote, from byte `after`, or the end of it."""
+    text, following = Container.named(name).logs(after, limit)
+    return {"text": text, "next": following}
+
+
+def requeue(caller: Caller, id: Count) -> dict:
+    message = Message.objects.filter(pk=id).first()
+    if message is None:
+        raise Refused("not_found", f"There is no message {id}.", "unknown_message")
+    message.requeue()
+    message.refresh_from_db()
+    return message.as_json()
+
+
+def link(caller: Caller) -> dict:
+    """A sign-in link, for one use within ten minutes."""
+    token, expires = auth.mint()
+    return {"url": f"http://{settings.HIVE_BIND}/login#{token}", "expires_at": expires.isoformat()}
+
+
+def vacuum(caller: Caller) -> dict:
+    """Remove delivered messages past their retention now."""
+    return {"deleted": vacuum_now()}
+
+
+def backup(caller: Caller, path: str | None = None) -> dict:
+    """A consistent copy of the database; the hive goes on meanwhile."""
+    name = timezone.now().strftime("hive-%Y%m%d-%H%M%S.sqlite3")
+    target = Path(path) if path else settings.HIVE_STATE_DIR / "backups" / name
+    if not target.is_absolute():
+        raise Refused("bad_params", f"A backup needs an absolute path, not {path!r}.", "relative_path")
+    if target.exists():
+        raise Refused("conflict", f"{target} is there already.", "file_exists")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection.cursor().execute("VACUUM INTO %s", [str(target)])
+    return {"path": str(target), "bytes": target.stat().st_size}
+
+
+def about(caller: Caller) -> dict:
+    """What runs here: version, driver, isolation level, Claude CLI."""
+    letter, missing = isolation.level(settings.HIVE_DRIVER)
+    return {
+        "version": __version__,
+        "driver": settings.HIVE_DRIVER,
+        "level": letter,
+        "missing": missing,
+        "bind": settings.HIVE_BIND,
+        "cli_wanted": cli.WANTED,
+    }

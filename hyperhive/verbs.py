@@ -1,0 +1,122 @@
+"""Every verb that a socket offers, and who may say it: the whole permission table.
+
+A verb is a plain function `verb(caller, **params)`. It runs on the writer ("write"), in a reader thread ("read") or, where
+it waits for something, on the event loop ("poll"). Its annotations are checked before it is called.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from broker.wire import Refused
+
+from . import agent_verbs as agent
+from . import operator_verbs as operator
+from .caller import Caller, writer
+
+
+class Verb(NamedTuple):
+    function: Callable[..., Any]
+    lane: Literal["write", "read", "poll"]
+
+
+AGENT = {
+    "send": Verb(agent.send, "write"),
+    "recv": Verb(agent.recv, "poll"),
+    "ack": Verb(agent.ack, "write"),
+    "release": Verb(agent.release, "write"),
+    "renew": Verb(agent.renew, "poll"),
+    "events": Verb(agent.events, "write"),
+    "hello": Verb(agent.hello, "write"),
+    "why": Verb(agent.why_me, "read"),
+}
+
+MANAGER = AGENT | {
+    "request_spawn": Verb(agent.request_spawn, "write"),
+    "request_apply_commit": Verb(agent.request_apply_commit, "poll"),
+    "kill": Verb(agent.kill_other, "write"),
+    "start": Verb(agent.start_other, "write"),
+    "restart": Verb(agent.restart_other, "write"),
+    "list_agents": Verb(agent.list_agents, "read"),
+}
+
+OPERATOR = {
+    "send": Verb(agent.send, "write"),
+    "recv": Verb(agent.recv, "poll"),
+    "ack": Verb(operator.ack, "write"),
+    "list": Verb(agent.list_, "read"),
+    "status": Verb(operator.status, "read"),
+    "spawn": Verb(operator.spawn, "write"),
+    "start": Verb(operator.start, "write"),
+    "stop": Verb(operator.stop, "write"),
+    "restart": Verb(operator.restart, "write"),
+    "kill": Verb(operator.kill, "write"),
+    "rebuild": Verb(operator.rebuild, "write"),
+    "rebuild_many": Verb(operator.rebuild_many, "read"),
+    "destroy": Verb(operator.destroy, "write"),
+    "pause": Verb(operator.pause, "write"),
+    "resume": Verb(operator.resume, "write"),
+    "interrupt": Verb(operator.interrupt, "write"),
+    "approvals": Verb(operator.approvals, "read"),
+    "show": Verb(operator.show, "read"),
+    "history": Verb(operator.history, "read"),
+    "rollback": Verb(operator.rollback, "poll"),
+    "approve": Verb(operator.approve, "write"),
+    "deny": Verb(operator.deny, "write"),
+    "messages": Verb(operator.messages, "read"),
+    "events": Verb(operator.events_of, "read"),
+    "turns": Verb(operator.turns, "read"),
+    "logs": Verb(operator.logs, "read"),
+    "requeue": Verb(operator.requeue, "write"),
+    "why": Verb(agent.why, "read"),
+    "link": Verb(operator.link, "write"),
+    "vacuum": Verb(operator.vacuum, "read"),
+    "backup": Verb(operator.backup, "read"),
+    "about": Verb(operator.about, "read"),
+}
+
+VERBS: dict[str, dict[str, Verb]] = {"agent": AGENT, "manager": MANAGER, "operator": OPERATOR}
+
+
+async def call(caller: Caller, method: str, params: dict[str, Any]) -> Any:
+    """Say a verb for a caller; Refused when there is no such verb for them, or the params do not fit it."""
+    verb = VERBS[caller.role].get(method)
+    if verb is None:
+        offered = ", ".join(VERBS[caller.role])
+        raise Refused("unknown_verb", f"There is no verb {method[:40]!r} here. There are: {offered}.")
+    try:
+        return await run(verb.lane, partial(checked(verb.function), caller, **params))
+    except ValidationError as error:
+        raise Refused("bad_params", f"{method}: {said(error)}") from None
+    except TypeError as error:
+        # `caller` given as a parameter, say: what is not a parameter by name is none at all.
+        if "multiple values" not in str(error):
+            raise
+        raise Refused("bad_params", f"{method}: {error}.") from None
+
+
+async def run(lane: str, bound: Callable[[], Any]) -> Any:
+    if lane == "write":
+        return await writer.write(bound)
+    if lane == "read":
+        return await asyncio.to_thread(bound)
+    return await bound()
+
+
+@cache
+def checked(function: Callable) -> Callable:
+    """The function behind a check of its annotations, strict: no string passes for a number."""
+    return validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(function)
+
+
+def said(error: ValidationError) -> str:
+    """The first thing wrong, as a sentence."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return {
+        "unexpected_keyword_argument": f"There is no parameter {place[:40]!r}.",
+        "missing_argument": f"The parameter {place!r} is missing.",
+    }.get(first["type"], f"{place}: {first['msg'][:200]}.")
