@@ -1,0 +1,4 @@
+{
+  description = "A stand-in for nixpkgs, small enough to test with: see default.nix";
+  outputs = _: removeAttrs (import ./.) [ "outPath" ];
+}
