@@ -1,0 +1,208 @@
+"""The broker's promises, one message at a time."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from broker.models import ANY, ATTEMPTS, BODY, CLAIM, HIVE, Lease, Mailbox, Message, boot_clock
+from broker.wire import Refused
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def mailboxes() -> None:
+    Mailbox.objects.create(name=HIVE, role="hive", open=False)
+    for name in ("operator", "hm1nd", "scout"):
+        Mailbox.objects.create(name=name, role={"operator": "operator", "hm1nd": "manager"}.get(name, "agent"))
+
+
+def claim(turn: str = "turn-one", key: str | None = None) -> list[Message]:
+    return Message.claim("scout", turn, key or turn, lease=60)
+
+
+def state(message: Message) -> str:
+    message.refresh_from_db()
+    return message.state
+
+
+def test_messages_are_claimed_in_the_order_they_were_sent() -> None:
+    sent = [Message.send("hm1nd", "scout", f"{number}") for number in range(3)]
+    got = []
+    for number in range(3):
+        [message] = claim(f"turn-{number}")
+        got.append(message.pk)
+        Message.ack("scout", f"turn-{number}")
+    assert got == [message.pk for message in sent]
+
+
+def test_the_same_cid_twice_is_one_message() -> None:
+    first, again = (Message.send("hm1nd", "scout", "hello", cid="abc") for _ in range(2))
+    assert first.pk == again.pk
+    assert Message.objects.count() == 1
+
+
+def test_another_sender_may_use_the_same_cid() -> None:
+    assert Message.send("hm1nd", "scout", "a", cid="abc").pk != Message.send("operator", "scout", "b", cid="abc").pk
+
+
+@pytest.mark.parametrize(
+    ("to", "body", "kind", "word"),
+    [
+        ("scuot", "hi", "not_found", "unknown_recipient"),
+        ("hive", "hi", "refused", "recipient_gone"),
+        ("scout", "  ", "bad_params", "empty_body"),
+        ("scout", "é" * (BODY // 2 + 1), "bad_params", "body_too_long"),
+    ],
+)
+def test_what_nobody_would_read_is_refused(to: str, body: str, kind: str, word: str) -> None:
+    with pytest.raises(Refused) as refused:
+        Message.send("hm1nd", to, body)
+    assert (refused.value.kind, refused.value.word) == (kind, word)
+    assert not Message.objects.exists()
+
+
+def test_an_unknown_recipient_is_told_the_nearest_name() -> None:
+    with pytest.raises(Refused, match="Did you mean 'scout'"):
+        Message.send("hm1nd", "scuot", "hi")
+
+
+def test_a_full_mailbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.models.FULL", 2)
+    for _ in range(2):
+        Message.send("hm1nd", "scout", "hi")
+    with pytest.raises(Refused, match="waiting"):
+        Message.send("hm1nd", "scout", "one more")
+
+
+def test_one_turn_at_a_time() -> None:
+    for _ in range(2):
+        Message.send("hm1nd", "scout", "hi")
+    assert len(claim("turn-one")) == 1
+    assert claim("turn-two") == []
+    assert len(claim("turn-one", key="its recv tool")) == 1
+
+
+def test_a_repeated_claim_gets_what_the_lost_reply_held() -> None:
+    Message.send("hm1nd", "scout", "hi")
+    Message.send("hm1nd", "scout", "there")
+    assert [message.pk for message in claim()] == [message.pk for message in claim()]
+    assert Message.objects.filter(state="claimed").count() == 1
+
+
+def test_ack_delivers_what_the_turn_claimed_and_nothing_else() -> None:
+    first, second = Message.send("hm1nd", "scout", "a"), Message.send("hm1nd", "scout", "b")
+    claim()
+    assert Message.ack("scout", "turn-one") == 1
+    assert (state(first), state(second)) == ("delivered", "queued")
+    assert not Lease.objects.exists()
+
+
+def test_nobody_acks_for_another() -> None:
+    message = Message.send("hm1nd", "scout", "a")
+    claim()
+    assert Message.ack("hm1nd", "turn-one") == 0
+    assert state(message) == "claimed"
+
+
+def test_a_released_message_comes_again_with_the_next_attempt() -> None:
+    message = Message.send("hm1nd", "scout", "a")
+    claim()
+    assert Message.release("scout", "turn-one", "killed") == 1
+    [again] = claim("turn-two")
+    assert (again.pk, again.attempt, again.reason) == (message.pk, 2, "killed")
+
+
+def test_a_held_message_does_not_count_the_attempt() -> None:
+    Message.send("hm1nd", "scout", "a")
+    claim()
+    Message.hold("scout", "turn-one", "not logged in")
+    [again] = claim("turn-two")
+    assert again.attempt == 1
+
+
+def test_after_its_last_attempt_a_message_is_dead_and_its_sender_told() -> None:
+    message = Message.send("hm1nd", "scout", "a")
+    for number in range(ATTEMPTS):
+        assert claim(f"turn-{number}")
+        Message.release("scout", f"turn-{number}", "crashed")
+    assert state(message) == "dead"
+    told = Message.objects.get(recipient="hm1nd")
+    assert told.sender == HIVE
+    assert f"#{message.pk} to scout was not delivered after 5 attempts: crashed" in told.body
+
+
+def test_a_dead_message_can_be_requeued_once() -> None:
+    message = Message.send("hm1nd", "scout", "a")
+    claim()
+    Message.dead_letter("scout", "turn-one", "past its deadline")
+    message.refresh_from_db()
+    message.requeue()
+    assert claim("turn-two")[0].attempt == 1
+    with pytest.raises(Refused, match="is not dead"):
+        message.requeue()
+
+
+def test_a_lease_that_ran_out_gives_its_messages_back() -> None:
+    message = Message.send("hm1nd", "scout", "a")
+    claim()
+    assert Lease.expire() == 0
+    Lease.objects.update(until=boot_clock() - 1)
+    assert Lease.expire() == 1
+    assert state(message) == "queued"
+    with pytest.raises(Refused, match="run out"):
+        Lease.renew("turn-one", "scout", 60)
+
+
+def test_a_reboot_ends_every_lease() -> None:
+    Message.send("hm1nd", "scout", "a")
+    claim()
+    Lease.objects.update(boot="another boot", until=boot_clock() + 1e6)
+    assert Lease.expire() == 1
+
+
+def test_a_turn_passes_its_chain_on_one_hop_further() -> None:
+    root = Message.send("operator", "scout", "find out")
+    claim()
+    answer = Message.send("scout", "hm1nd", "found", turn="turn-one")
+    assert (answer.chain, answer.hop) == (root.chain, 1)
+    assert (root.chain, root.hop) == (root.cid, 0)
+
+
+def test_the_vacuum_takes_only_what_was_delivered_long_ago() -> None:
+    old = timezone.now() - timedelta(days=31)
+    for name in ("delivered", "queued", "claimed", "dead"):
+        Message.objects.create(
+            cid=name, sender="hm1nd", recipient="scout", body="x", state=name, created_at=old,
+            delivered_at=old if name == "delivered" else None,
+        )  # fmt: skip
+    Message.objects.create(
+        cid="young", sender="hm1nd", recipient="scout", body="x", state="delivered", delivered_at=timezone.now()
+    )
+    assert Message.vacuum() == 1
+    assert set(Message.objects.values_list("cid", flat=True)) == {"queued", "claimed", "dead", "young"}
+
+
+def plan(sql: str, params: list) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN QUERY PLAN " + sql, params)
+        return " ".join(str(row[-1]) for row in cursor.fetchall())
+
+
+def test_a_claim_reads_the_partial_index_and_never_the_table() -> None:
+    for sql, params in ((CLAIM, ["t", "k", timezone.now(), "scout", 1]), (ANY, ["scout", "t"])):
+        steps = plan(sql, params)
+        assert "message_queued" in steps
+        assert "SCAN broker_message" not in steps
+
+
+@pytest.mark.parametrize("hot", ["_held", "waiting"])
+def test_the_hot_queries_read_a_partial_index(hot: str) -> None:
+    query = {
+        "_held": Message._held("scout", "turn-one"),
+        "waiting": Message.objects.filter(recipient="scout").extra(where=["state = 'queued'"]).values_list("id"),
+    }[hot]
+    steps = plan(*query.query.sql_with_params())
+    assert {"_held": "message_claimed", "waiting": "message_queued"}[hot] in steps

@@ -1,0 +1,24 @@
+"""The vacuum as the daemon runs it: all of it, in batches, and said when there was something."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from broker import tasks
+from broker.models import Message
+
+pytestmark = pytest.mark.django_db
+
+
+def test_more_than_one_batch_goes_in_one_vacuum_and_the_count_is_logged(monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(tasks.log, "info", lambda words, *args: said.append(words % args))
+    old = timezone.now() - timedelta(days=31)
+    Message.objects.bulk_create(
+        Message(cid=f"{n}", sender="a", recipient="b", body="x", state="delivered", delivered_at=old)
+        for n in range(1200)
+    )
+    assert tasks.vacuum_now() == 1200
+    assert tasks.vacuum_now() == 0
+    assert said == ["vacuum: 1200 delivered messages past their retention removed"]

@@ -1,0 +1,151 @@
+"""Both ends of the wire: what is answered, what is refused, and what a client survives."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker import wire
+from broker.wire import BODY, CODES, LINE, Client, Refused, Unreachable, ask, decode, listen
+
+
+async def echo(peer: wire.Peer, method: str, params: dict[str, Any]) -> Any:
+    if method == "recv":
+        await asyncio.sleep(30)
+    if method == "no":
+        raise Refused("conflict", "Somebody else got there first.", "too_late")
+    return {"method": method, "params": params, "uid": peer.uid}
+
+
+@pytest.fixture
+async def path(tmp_path: Path):
+    server = await listen(tmp_path / "s.sock", echo)
+    yield tmp_path / "s.sock"
+    server.close()
+
+
+async def exchange(path: Path, sent: bytes) -> dict[str, Any]:
+    reader, writer = await asyncio.open_unix_connection(path, limit=4 * LINE)
+    writer.write(sent)
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    return json.loads(line)
+
+
+async def test_a_verb_is_answered_and_the_kernel_says_who_asks(path: Path) -> None:
+    assert await ask(path, "ping", word="hi") == {"method": "ping", "params": {"word": "hi"}, "uid": os.geteuid()}
+
+
+async def test_a_refusal_keeps_its_kind_its_word_and_its_sentence(path: Path) -> None:
+    with pytest.raises(Refused, match="got there first") as refused:
+        await ask(path, "no")
+    assert (refused.value.kind, refused.value.word) == ("conflict", "too_late")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b"{nonsense\n", "parse_error"),
+        (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}\n', "parse_error"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"n":NaN}}\n', "parse_error"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"s":"\\ud800"}}\n', "parse_error"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"s":"a\\u0000b"}}\n', "parse_error"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}\n', "parse_error"),
+        (b"[" * 100_000 + b"\n", "parse_error"),
+        (b'{"n":' + b"9" * 5000 + b"}\n", "parse_error"),
+        (b"[]\n", "invalid_request"),
+        (b'{"id":1,"method":"x"}\n', "invalid_request"),
+        (b'{"jsonrpc":"2.0","id":[],"method":"x"}\n', "invalid_request"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}\n', "bad_params"),
+        (b"x" * 2 * LINE + b"\n", "invalid_request"),
+    ],
+)
+async def test_a_bad_line_gets_an_error_and_the_server_goes_on(path: Path, line: bytes, kind: str) -> None:
+    assert (await exchange(path, line))["error"]["code"] == CODES[kind]
+    assert await ask(path, "ping")
+
+
+async def test_a_body_at_the_limit_fits_a_line(path: Path) -> None:
+    body = '"' * BODY
+    assert (await ask(path, "ping", body=body))["params"]["body"] == body
+
+
+async def test_more_connections_than_allowed_are_told_so(path: Path) -> None:
+    held = [await asyncio.open_unix_connection(path) for _ in range(wire.CONNECTIONS)]
+    await asyncio.sleep(0.05)
+    assert (await exchange(path, b""))["error"]["data"]["code"] == "too_many_connections"
+    for _, writer in held:
+        writer.close()
+
+
+async def test_another_user_is_refused(tmp_path: Path) -> None:
+    server = await listen(tmp_path / "s.sock", echo, uids=frozenset({12345}))
+    with pytest.raises(Refused, match="another user"):
+        await ask(tmp_path / "s.sock", "ping")
+    server.close()
+
+
+async def test_a_hang_up_ends_a_long_poll_and_finishes_everything_else(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    async def slow(peer: wire.Peer, method: str, params: dict) -> str:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            ended.append(f"{method} cancelled")
+            raise
+        ended.append(f"{method} done")
+        return "ok"
+
+    server = await listen(tmp_path / "s.sock", slow)
+    _, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+    for number, method in enumerate(("recv", "send")):
+        writer.write(wire.encode({"jsonrpc": "2.0", "id": number, "method": method}))
+    await asyncio.sleep(0.05)
+    writer.close()
+    await asyncio.sleep(0.4)
+    assert ended == ["recv cancelled", "send done"]
+    server.close()
+
+
+async def test_a_silent_line_is_cut_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LINE_TIME", 0.1)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"jsonrpc"')
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_a_client_survives_a_restart_of_the_host(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    server = await listen(path, echo)
+    client = Client(path, patience=10)
+    assert await client.call("ping")
+    server.close()
+    await client.close()
+    path.unlink(missing_ok=True)  # Python 3.13 has removed it already
+    asking = asyncio.create_task(client.call("ping"))
+    await asyncio.sleep(0.3)
+    server = await listen(path, echo)
+    assert (await asking)["method"] == "ping"
+    await client.close()
+    server.close()
+
+
+async def test_nobody_there_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="Nobody answers"):
+        await ask(tmp_path / "none.sock", "ping")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: json.dumps(text).encode()))
+@settings(max_examples=2000, deadline=None)
+def test_any_bytes_are_an_object_or_a_refusal(line: bytes) -> None:
+    try:
+        assert isinstance(decode(line), dict)
+    except Refused as refused:
+        assert refused.kind in CODES

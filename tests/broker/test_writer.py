@@ -1,0 +1,74 @@
+"""Many verbs, one commit; one verb's failure is its own."""
+
+import sqlite3
+import threading
+
+import pytest
+from django.db import OperationalError, connection
+
+from broker.models import Mailbox, Message
+from broker.wire import Refused
+from broker.writer import Writer, explain
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def writer():
+    Mailbox.objects.create(name="scout")
+    Mailbox.objects.create(name="hm1nd")
+    writer = Writer()
+    writer.start()
+    yield writer
+    writer.stop()
+
+
+def hold(writer: Writer) -> threading.Event:
+    """Keep the writer busy, so that what is submitted meanwhile makes one batch."""
+    go = threading.Event()
+    writer.submit(go.wait)
+    return go
+
+
+def test_what_was_answered_is_there_for_another_connection(writer: Writer) -> None:
+    message = writer.submit(lambda: Message.send("hm1nd", "scout", "hi")).result(10)
+    with sqlite3.connect(connection.settings_dict["NAME"]) as other:
+        assert other.execute("SELECT body FROM broker_message WHERE id = ?", [message.pk]).fetchone() == ("hi",)
+    other.close()
+
+
+def test_one_refusal_does_not_undo_its_neighbours(writer: Writer) -> None:
+    go = hold(writer)
+    good = writer.submit(lambda: Message.send("hm1nd", "scout", "one"))
+    bad = writer.submit(lambda: Message.send("hm1nd", "nobody", "two"))
+    also = writer.submit(lambda: Message.send("hm1nd", "scout", "three"))
+    go.set()
+    assert good.result(10).body == "one"
+    with pytest.raises(Refused):
+        bad.result(10)
+    assert also.result(10).body == "three"
+    assert Message.objects.count() == 2
+
+
+def test_many_senders_share_a_commit(writer: Writer) -> None:
+    commits = []
+    writer._commit = lambda batch, commit=writer._commit: (commits.append(len(batch)), commit(batch))  # type: ignore[method-assign]
+    go = hold(writer)
+    sent = [writer.submit(lambda n=n: Message.send("hm1nd", "scout", f"{n}")) for n in range(100)]
+    go.set()
+    assert len({future.result(10).pk for future in sent}) == 100
+    assert len(commits) <= 3
+
+
+def test_a_full_disk_is_a_sentence() -> None:
+    error = OperationalError("database or disk is full")
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    refusal = explain(error)
+    assert isinstance(refusal, Refused)
+    assert refusal.word == "disk_full"
+
+
+def test_a_commit_is_on_disk_before_anybody_hears_of_it() -> None:
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: fsync at every commit"
+        assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)

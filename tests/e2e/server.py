@@ -1,0 +1,93 @@
+"""A hive without agents: the pages over rows that a test writes, one JSON line on stdin per row."""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import traceback
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "hyperhive.settings"
+
+import django  # noqa: E402
+
+django.setup()
+
+from daphne.server import Server  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import transaction  # noqa: E402
+
+from agents.models import Agent, Event, Turn  # noqa: E402
+from approvals.models import Approval  # noqa: E402
+from broker import events  # noqa: E402
+from broker.models import Mailbox, Message  # noqa: E402
+from dashboard import auth  # noqa: E402
+from hyperhive.asgi import application  # noqa: E402
+from lifecycle.models import Container  # noqa: E402
+
+
+def agent(name, role="agent", state="idle", **fields):
+    Mailbox.objects.get_or_create(name=name, defaults={"role": role})
+    Agent.objects.create(name=name, state=state, seen_at="2026-11-22T20:00:00Z")
+    row = {"driver": "process", "uid": 40000 + Container.objects.count(), "status": "running"} | fields
+    Container.objects.create(name=name, role=role, **row)
+
+
+def event(agent, kind, payload, turn=None):
+    row = Agent.objects.get(name=agent)
+    at = "2026-11-22T20:14:02Z"
+    Event.take_over(row, [{"seq": row.seq + 1, "turn": turn, "at": at, "kind": kind, "payload": payload}])
+
+
+def read(to):
+    Message.claim(to, f"turn-{to}", f"turn-{to}", 60)
+    Message.ack(to, f"turn-{to}")
+    events.publish_on_commit("messages")
+
+
+def dead(message):
+    Message.objects.filter(pk=message).update(state="dead", reason="the turn ran past its deadline")
+    events.publish_on_commit("messages")
+
+
+VERBS = {
+    "agent": agent,
+    "event": event,
+    "read": read,
+    "dead": dead,
+    "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),
+    "turn": lambda agent, **row: Turn.record(agent, row),
+    "send": lambda sender, to, body: Message.send(sender, to, body).pk,
+    "ask": lambda name, why: Approval.request_spawn("hm1nd", name, why).pk,
+    "deny": lambda id: Approval.numbered(id).deny("operator", "the command line"),
+    "state": lambda name, state, why="": Agent.objects.get(name=name).says(state, why),
+    "approval": lambda id: Approval.numbered(id).as_json(),
+    "messages": lambda: [message.as_json() for message in Message.objects.all()],
+    "op": lambda name: Container.named(name).op,
+    "mint": lambda: auth.mint()[0],
+}
+
+
+def obey() -> None:
+    """Until the test is gone, or until a line fails: either way the server ends with it."""
+    try:
+        for line in sys.stdin:
+            verb, params = json.loads(line)
+            with transaction.atomic():
+                result = VERBS[verb](**params)
+            print(json.dumps(result, default=str), flush=True)
+    except Exception:
+        traceback.print_exc()
+    os._exit(0)
+
+
+def ready() -> None:
+    events.start(asyncio.get_event_loop())
+    threading.Thread(target=obey, daemon=True).start()
+    print('"ready"', flush=True)
+
+
+if __name__ == "__main__":
+    call_command("migrate", verbosity=0)
+    endpoint = f"tcp:port={os.environ['HIVE_BIND'].rpartition(':')[2]}:interface=127.0.0.1"
+    Server(application, endpoints=[endpoint], ready_callable=ready, signal_handlers=False).run()
