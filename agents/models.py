@@ -4,11 +4,13 @@ The same rows on both sides: written in the container's journal, replayed to the
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
+from broker import hot
 from broker.events import publish_on_commit
 from broker.wire import Refused
 
@@ -90,19 +92,34 @@ class Turn(models.Model):
         return f"{self.agent} turn {self.number}"
 
     @classmethod
-    def record(cls, agent: str, row: dict[str, Any]) -> "Turn":
+    def record(cls, agent: str, row: dict[str, Any]) -> None:
         """Take over a turn as its harness wrote it; of another agent's turn nothing changes."""
-        id_ = row["id"]
-        if cls.objects.filter(pk=id_).exclude(agent=agent).exists():
+        values = TURN_DEFAULTS | {name: row[name] for name in TURN_FIELDS if name in row} | {"agent": agent}
+        for name in ("started_at", "ended_at"):
+            values[name] = values[name] and hot.stored(values[name])
+        if not hot.rows(record_statement(frozenset(row)), **values):
             raise Refused("conflict", "A turn of that id belongs to another agent.", "not_yours")
-        fields = {name: row[name] for name in TURN_FIELDS if name in row and name != "id"}
-        turn, _ = cls.objects.update_or_create(pk=id_, agent=agent, defaults=fields)
         publish_on_commit(f"agent:{agent}", "turns")
-        return turn
 
     def as_json(self) -> dict[str, Any]:
         row = {name: getattr(self, name) for name in TURN_FIELDS}
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+TURN_DEFAULTS = {
+    field.name: field.get_default() for field in Turn._meta.concrete_fields if field.name in (*TURN_FIELDS, "settled")
+}
+
+
+@cache
+def record_statement(given: frozenset[str]) -> str:
+    """Insert a turn, or update the columns that are given of one that is there, unless it is another agent's."""
+    columns = [*TURN_DEFAULTS, "agent"]
+    updated = ", ".join(f"{name} = excluded.{name}" for name in TURN_FIELDS if name in given and name != "id")
+    return (
+        f"INSERT INTO agents_turn ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)}) "  # noqa: S608
+        f"ON CONFLICT (id) DO UPDATE SET {updated} WHERE agent = excluded.agent RETURNING id"
+    )
 
 
 class Event(models.Model):

@@ -4,12 +4,18 @@ Topics are words such as `inbox:scout`, `control:scout`, `containers`, `approval
 """
 
 import asyncio
+import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from django.db import transaction
 
 _loop: asyncio.AbstractEventLoop | None = None
+# Topics that were looked into in vain and have not been published since.
+_quiet: set[str] = set()
+_thread = threading.local()
 _listeners: dict[str, set["Subscription"]] = defaultdict(set)
 
 
@@ -23,19 +29,34 @@ def publish(*topics: str) -> None:
     """Wake whoever listens; from any thread, at once."""
     if _loop is None or _loop.is_closed():
         return
-    for topic in topics:
-        # The channel layer is no help here: a group_send from a thread wakes nobody for seconds (docs/decisions.md).
-        _loop.call_soon_threadsafe(_wake, topic)
+    # The channel layer is no help here: a group_send from a thread wakes nobody for seconds (docs/decisions.md).
+    _loop.call_soon_threadsafe(_wake, topics)
 
 
 def publish_on_commit(*topics: str) -> None:
     """Wake whoever listens once the rows are really there."""
-    transaction.on_commit(partial(publish, *topics))
+    if (gathered := getattr(_thread, "topics", None)) is not None:
+        gathered.update(topics)
+    else:
+        transaction.on_commit(partial(publish, *topics))
 
 
-def _wake(topic: str) -> None:
-    for subscription in tuple(_listeners.get(topic, ())):
-        subscription.woken.set()
+@contextmanager
+def gathered() -> Iterator[set[str]]:
+    """Of a batch of jobs in this thread, what is to be published once it is committed: each topic once."""
+    topics: set[str] = set()
+    _thread.topics = topics
+    try:
+        yield topics
+    finally:
+        _thread.topics = None
+
+
+def _wake(topics: tuple[str, ...]) -> None:
+    _quiet.difference_update(topics)
+    for topic in topics:
+        for subscription in tuple(_listeners.get(topic, ())):
+            subscription.woken.set()
 
 
 class Subscription:
@@ -58,6 +79,14 @@ class Subscription:
             _listeners[topic].discard(self)
             if not _listeners[topic]:
                 del _listeners[topic]
+
+    def found_nothing(self) -> None:
+        """Whoever comes next need not look, unless something was published even while we looked."""
+        if not self.woken.is_set():
+            _quiet.update(self.topics)
+
+    def worth_a_look(self) -> bool:
+        return _quiet.isdisjoint(self.topics)
 
     async def wait(self, seconds: float) -> bool:
         """True when woken, False after that many seconds."""

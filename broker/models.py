@@ -8,28 +8,24 @@ queued --claim--> claimed --ack--> delivered --30 days--> vacuumed
 import difflib
 import time
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from . import hot
 from .events import publish_on_commit
+from .hot import FIELDS
 from .wire import BODY, Refused
 
 OPERATOR, HIVE = "operator", "hive"
 ATTEMPTS = 5
 FULL = 1000
-
-# What a client learns of a message; the column order of `CLAIM`.
-FIELDS = (
-    "id", "cid", "sender", "recipient", "body", "reply_to", "chain", "hop", "state", "attempt", "turn",
-    "created_at", "claimed_at", "delivered_at", "reason",
-)  # fmt: skip
 
 
 def boot_clock() -> float:
@@ -37,6 +33,7 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+@cache
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
@@ -118,7 +115,12 @@ class Message(models.Model):
     # ---- sending
 
     @classmethod
-    def send(
+    def send(cls, sender: str, to: str, body: str, **how: Any) -> "Message":
+        """As `post`, for who wants the row."""
+        return cls.objects.get(pk=cls.post(sender, to, body, **how)["id"])
+
+    @classmethod
+    def post(
         cls,
         sender: str,
         to: str,
@@ -127,30 +129,31 @@ class Message(models.Model):
         cid: str | None = None,
         reply_to: int | None = None,
         turn: str | None = None,
-    ) -> "Message":
+    ) -> dict[str, Any]:
         """Queue a message; the same `cid` again is the same message. Refused when nobody would ever read it.
 
         It inherits the chain of the turn that sends it, one hop further.
         """
-        if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
-            return already
         if not body.strip():
             raise Refused("bad_params", "An empty message says nothing: give it a body.", "empty_body")
         if len(body.encode()) > BODY:
             raise Refused(
                 "bad_params", f"A body is at most {BODY // 1024} KiB: put the rest in a file.", "body_too_long"
             )
+        message = {
+            "cid": cid or uuid.uuid4().hex,
+            "sender": sender,
+            "recipient": to,
+            "body": body,
+            "reply_to": reply_to,
+        }
+        if queued := hot.post(message, turn, FULL):
+            publish_on_commit(f"inbox:{to}", "messages")
+            return queued
+        if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
+            return already.as_json()
         Mailbox.taking(to)
-        if cls.waiting(to) >= FULL:
-            raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
-        cid = cid or uuid.uuid4().hex
-        cause = cls._held(sender, turn).first() if turn else None
-        chain, hop = (cause.chain, cause.hop + 1) if cause else (cid, 0)
-        message = cls.objects.create(
-            sender=sender, recipient=to, body=body, cid=cid, reply_to=reply_to, chain=chain, hop=hop
-        )
-        publish_on_commit(f"inbox:{to}", "messages")
-        return message
+        raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
 
     @classmethod
     def waiting(cls, recipient: str) -> int:
@@ -161,35 +164,34 @@ class Message(models.Model):
 
     @classmethod
     def claim(cls, recipient: str, turn: str, key: str, lease: float, most: int = 1) -> list["Message"]:
+        """As `take`, for who wants the rows."""
+        return [cls.objects.get(pk=row["id"]) for row in cls.take(recipient, turn, key, lease, most)]
+
+    @classmethod
+    def take(cls, recipient: str, turn: str, key: str, lease: float, most: int = 1) -> list[dict[str, Any]]:
         """Take the oldest queued messages for a turn, which keeps them while its lease lasts.
 
         A repeat with the same `key` gets what the first call got: its reply may have been lost. Empty while another
-        turn of the recipient holds a lease, or when nothing waits.
+        turn of the recipient holds a lease, or when nothing waits. Each row has its `sender_role` besides.
         """
-        if mine := list(cls._held(recipient, turn).filter(key=key)):
-            return mine
-        if Lease.objects.filter(recipient=recipient).exclude(turn=turn).exists():
-            return []
-        taken: Iterable[Message] = cls.objects.raw(CLAIM, [turn, key, timezone.now(), recipient, most])
-        claimed = sorted(taken, key=lambda message: message.pk)
-        if claimed:
-            Lease.hold(turn, recipient, lease)
-            publish_on_commit("messages")
-        return claimed
+        taken = hot.claim(recipient, turn, key, most)
+        if not taken:
+            return hot.claimed(recipient, turn, key)
+        Lease.hold(turn, recipient, lease)
+        publish_on_commit("messages")
+        return taken
 
     @classmethod
     def any_for(cls, recipient: str, turn: str) -> bool:
         """Whether a claim would find anything: most long polls end without, and need not trouble the writer."""
-        with connection.cursor() as cursor:
-            cursor.execute(ANY, [recipient, turn])
-            return bool(cursor.fetchone()[0])
+        return bool(hot.rows(hot.ANY, recipient=recipient, turn=turn)[0][0])
 
     @classmethod
     def ack(cls, recipient: str, turn: str) -> int:
         """The turn succeeded: what it claimed is delivered. How many that were."""
-        acked = cls._held(recipient, turn).update(state=cls.State.DELIVERED, delivered_at=timezone.now(), reason="")
+        acked = hot.rows(hot.ACK, turn=turn, recipient=recipient, now=hot.now())
         Lease.drop(recipient, turn)
-        return acked
+        return len(acked)
 
     @classmethod
     def release(cls, recipient: str, turn: str, reason: str) -> int:
@@ -264,19 +266,6 @@ class Message(models.Model):
         return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
 
 
-# A literal state, not a parameter: SQLite proves that the partial index serves only then (sqlite.org/partialindex.html).
-CLAIM = """
-    UPDATE broker_message
-    SET state = 'claimed', attempt = attempt + 1, turn = %s, key = %s, claimed_at = %s
-    WHERE id IN (SELECT id FROM broker_message WHERE recipient = %s AND state = 'queued' ORDER BY id LIMIT %s)
-    RETURNING *
-"""
-ANY = """
-    SELECT EXISTS (SELECT 1 FROM broker_message WHERE recipient = %s AND state = 'queued')
-        OR EXISTS (SELECT 1 FROM broker_message WHERE turn = %s AND state = 'claimed')
-"""
-
-
 class Lease(models.Model):
     """Who works on a recipient's messages, and until when, on the clock that no one can set."""
 
@@ -290,8 +279,7 @@ class Lease(models.Model):
 
     @classmethod
     def hold(cls, turn: str, recipient: str, seconds: float) -> None:
-        until = {"recipient": recipient, "boot": boot_id(), "until": boot_clock() + seconds}
-        cls.objects.update_or_create(turn=turn, defaults=until)
+        hot.rows(hot.HOLD, turn=turn, recipient=recipient, boot=boot_id(), until=boot_clock() + seconds)
 
     @classmethod
     def renew(cls, turn: str, recipient: str, seconds: float) -> None:
@@ -302,7 +290,7 @@ class Lease(models.Model):
 
     @classmethod
     def drop(cls, recipient: str, turn: str) -> None:
-        if cls.objects.filter(turn=turn, recipient=recipient).delete()[0]:
+        if hot.rows(hot.DROP, turn=turn, recipient=recipient):
             publish_on_commit(f"inbox:{recipient}", "messages")
 
     @classmethod

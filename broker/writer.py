@@ -6,40 +6,80 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connection, transaction
 
+from . import events
 from .wire import Refused
 
 # A batch holds the database for a few milliseconds at most.
 BATCH = 128
 
-Job = tuple[Callable[[], Any], Future]
+
+class Job(NamedTuple):
+    """What is to be written, and who hears of it: a future of a thread's, or one of a loop's."""
+
+    do: Callable[[], Any]
+    future: "Future | asyncio.Future"
+    whole: bool  # it refuses before it writes anything, or not at all: no savepoint has to undo it
+
+
+class Answer(NamedTuple):
+    future: "Future | asyncio.Future"
+    result: Any
+    failure: Exception | None
+
+    def give(self) -> None:
+        if self.future.done():  # its caller went away
+            return
+        if self.failure is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.failure)
+
+
+class Broken(Exception):
+    """A job without a savepoint failed in the middle: its batch is rolled back."""
 
 
 class Writer:
-    """Runs jobs one after another, each in a savepoint, and answers none before the commit that holds it is on disk."""
+    """Runs jobs one after another and answers none before the commit that holds it is on disk."""
 
     def __init__(self) -> None:
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
+        # What one turn of the loop brings goes to the thread in one piece.
+        self.coming: list[Job] = []
 
     def start(self) -> None:
         self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
         self.thread.start()
 
-    def submit(self, job: Callable[[], Any]) -> Future:
+    def submit(self, do: Callable[[], Any]) -> Future:
+        """From a thread."""
         future: Future = Future()
-        self.jobs.put((job, future))
+        self.jobs.put([Job(do, future, False)])
         return future
 
-    async def write(self, job: Callable[[], Any]) -> Any:
+    def write(self, do: Callable[[], Any], whole: bool = False) -> asyncio.Future:
         """From the event loop. A caller that goes away does not undo what its job has begun."""
-        return await asyncio.shield(asyncio.wrap_future(self.submit(job)))
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        if not self.coming:
+            loop.call_soon(self._hand_over)
+        self.coming.append(Job(do, future, whole))
+        return future
+
+    def _hand_over(self) -> None:
+        self.jobs.put(self.coming)
+        self.coming = []
 
     def stop(self) -> None:
         """Finish what was submitted, then end."""
+        if self.coming:
+            self._hand_over()
         self.jobs.put(None)
         if self.thread:
             self.thread.join()
@@ -49,42 +89,63 @@ class Writer:
         while going:
             batch, going = self._batch()
             if batch:
-                self._commit(batch)
+                give(self._commit(batch))
         connection.close()
 
     def _batch(self) -> tuple[list[Job], bool]:
         """Wait for a job and take what else is there; False when the last has come."""
         batch: list[Job] = []
-        job = self.jobs.get()
-        while job is not None:
-            batch.append(job)
+        some = self.jobs.get()
+        while some is not None:
+            batch += some
             if len(batch) >= BATCH or self.jobs.empty():
                 return batch, True
-            job = self.jobs.get()
+            some = self.jobs.get()
         return batch, False
 
-    def _commit(self, batch: list[Job]) -> None:
-        answers: list[tuple[Future, Any, Exception | None]] = []
+    def _commit(self, batch: list[Job]) -> list[Answer]:
         try:
-            with transaction.atomic():
-                for job, future in batch:
-                    answers.append(self._run(job, future))
-        except Exception as error:  # nothing of this batch is on disk: each of its callers has to hear it
-            for _, future in batch:
-                future.set_exception(explain(error))
-            return
-        for future, result, failure in answers:
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
+            with events.gathered() as topics, transaction.atomic():
+                answers = [self._run(job) for job in batch]
+        except Broken:
+            # Nothing of it is on disk: once more, each by itself, so that only the broken one fails.
+            return [answer for job in batch for answer in self._commit([job._replace(whole=False)])]
+        except Exception as error:  # the commit itself failed: each of its callers has to hear it
+            return [Answer(job.future, None, explain(error)) for job in batch]
+        if topics:
+            events.publish(*topics)
+        return answers
 
-    def _run(self, job: Callable[[], Any], future: Future) -> tuple[Future, Any, Exception | None]:
+    def _run(self, job: Job) -> Answer:
         try:
+            if job.whole:
+                return Answer(job.future, job.do(), None)
             with transaction.atomic():
-                return future, job(), None
-        except Exception as error:  # one job's refusal must not undo its neighbours'; the caller gets it
-            return future, None, explain(error)
+                return Answer(job.future, job.do(), None)
+        except Refused as refusal:
+            return Answer(job.future, None, refusal)
+        except Exception as error:  # one job's failure must not undo its neighbours'; the caller gets it
+            if job.whole:
+                raise Broken from error
+            return Answer(job.future, None, explain(error))
+
+
+def give(answers: list[Answer]) -> None:
+    """Each loop is woken once for all that it waits for."""
+    loops: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
+    for answer in answers:
+        if isinstance(answer.future, asyncio.Future):
+            loops.setdefault(answer.future.get_loop(), []).append(answer)
+        else:
+            answer.give()
+    for loop, some in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(partial(give_all, some))
+
+
+def give_all(answers: list[Answer]) -> None:
+    for answer in answers:
+        answer.give()
 
 
 def explain(error: Exception) -> Exception:

@@ -13,7 +13,7 @@ from agents.models import Agent, Event, Turn
 from approvals import intake
 from approvals.models import Approval, check_why
 from broker.events import Subscription, publish_on_commit
-from broker.models import Lease, Mailbox, Message
+from broker.models import Lease, Message
 from broker.wire import Refused
 from lifecycle.models import Container
 
@@ -31,33 +31,38 @@ def send(
     turn: Id | None = None,
 ) -> dict:
     """Send a message to an agent, to the manager or to `operator`. It is kept until it was read."""
-    return Message.send(caller.name, to, body, cid=cid, reply_to=reply_to, turn=turn).as_json()
+    return Message.post(caller.name, to, body, cid=cid, reply_to=reply_to, turn=turn)
 
 
 async def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> dict:
     """Take the oldest message that waits for the caller, waiting up to `wait` seconds for one."""
     claim = partial(claimed, caller.name, turn, key or turn, lease)
     deadline = asyncio.get_running_loop().time() + wait
+    messages: list[dict] | None = []
     with Subscription(f"inbox:{caller.name}") as inbox:
-        while not (messages := await anything(caller.name, turn) and await writer.write(claim)):
+        look = inbox.worth_a_look()
+        while not (look and (messages := await writer.write(claim, whole=True))):
+            if messages is None:
+                inbox.found_nothing()
             left = deadline - asyncio.get_running_loop().time()
-            if left <= 0 or not await inbox.wait(left):
+            look = left > 0 and await inbox.wait(left)
+            if not look:
                 break
+    if not messages and await asyncio.to_thread(Message.any_for, caller.name, turn):
+        # A wake-up was lost, or another process wrote: one poll later is soon enough to notice.
+        messages = await writer.write(claim, whole=True)
     return {"messages": messages or []}
 
 
-async def anything(name: str, turn: str) -> bool:
-    return await asyncio.to_thread(Message.any_for, name, turn)
+def claimed(name: str, turn: str, key: str, lease: float) -> list[dict] | None:
+    """Who is paused, or about to be ended or rebuilt, gets no message, but a repeat gets what its first call had.
 
-
-def claimed(name: str, turn: str, key: str, lease: float) -> list[dict]:
-    """Who is paused, or about to be ended or rebuilt, gets no message, but a repeat gets what its first call had."""
-    held = Container.objects.filter(name=name).exclude(paused=False, op__in=("", "start"))
-    if held.exists() and not Lease.objects.filter(turn=turn).exists():
-        return []
-    messages = Message.claim(name, turn, key, lease)
-    roles = dict(Mailbox.objects.filter(name__in=[message.sender for message in messages]).values_list("name", "role"))
-    return [message.as_json() | {"sender_role": roles.get(message.sender, "agent")} for message in messages]
+    None when nothing waits at all.
+    """
+    may = not Container.takes_no_message(name) or Lease.objects.filter(turn=turn).exists()
+    if may and (messages := Message.take(name, turn, key, lease)):
+        return messages
+    return [] if Message.any_for(name, turn) else None
 
 
 async def renew(caller: Caller, turn: Id, lease: Seconds = 90, wait: Annotated[float, Field(ge=0, le=20)] = 0) -> dict:

@@ -1,7 +1,8 @@
 """Every verb that a socket offers, and who may say it: the whole permission table.
 
 A verb is a plain function `verb(caller, **params)`. It runs on the writer ("write"), in a reader thread ("read") or, where
-it waits for something, on the event loop ("poll"). Its annotations are checked before it is called.
+it waits for something, on the event loop ("poll"). A "hot" one is a write of few raw statements that refuses before the
+first of them, so it needs no savepoint. Its annotations are checked before it is called.
 """
 
 import asyncio
@@ -20,13 +21,13 @@ from .caller import Caller, writer
 
 class Verb(NamedTuple):
     function: Callable[..., Any]
-    lane: Literal["write", "read", "poll"]
+    lane: Literal["hot", "write", "read", "poll"]
 
 
 AGENT = {
-    "send": Verb(agent.send, "write"),
+    "send": Verb(agent.send, "hot"),
     "recv": Verb(agent.recv, "poll"),
-    "ack": Verb(agent.ack, "write"),
+    "ack": Verb(agent.ack, "hot"),
     "release": Verb(agent.release, "write"),
     "renew": Verb(agent.renew, "poll"),
     "events": Verb(agent.events, "write"),
@@ -44,9 +45,9 @@ MANAGER = AGENT | {
 }
 
 OPERATOR = {
-    "send": Verb(agent.send, "write"),
+    "send": Verb(agent.send, "hot"),
     "recv": Verb(agent.recv, "poll"),
-    "ack": Verb(operator.ack, "write"),
+    "ack": Verb(operator.ack, "hot"),
     "list": Verb(agent.list_, "read"),
     "status": Verb(operator.status, "read"),
     "spawn": Verb(operator.spawn, "write"),
@@ -99,8 +100,8 @@ async def call(caller: Caller, method: str, params: dict[str, Any]) -> Any:
 
 
 async def run(lane: str, bound: Callable[[], Any]) -> Any:
-    if lane == "write":
-        return await writer.write(bound)
+    if lane in ("hot", "write"):
+        return await writer.write(bound, whole=lane == "hot")
     if lane == "read":
         return await asyncio.to_thread(bound)
     return await bound()

@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from agents.models import Agent
+from broker import hot
 from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
@@ -32,6 +33,8 @@ DOING = {
     "purge": "It is being destroyed and everything of it removed",
 }
 ENDING = ("destroy", "purge")
+TAKES_NO_MESSAGE = "SELECT 1 FROM lifecycle_container WHERE name = :name AND (paused OR op NOT IN ('', 'start'))"
+
 # What every new wish wipes out.
 WISH: dict[str, Any] = {"step": "", "error": "", "deaths": [], "retry_at": None, "due": False}
 
@@ -160,6 +163,11 @@ class Container(models.Model):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise Refused("not_found", f"No agent is called {name[:40]!r}.{hint}", "unknown_agent")
         return row
+
+    @classmethod
+    def takes_no_message(cls, name: str) -> bool:
+        """Whether it is paused, or about to be ended or rebuilt. Every claim asks this, so it is raw SQL."""
+        return bool(hot.rows(TAKES_NO_MESSAGE, name=name))
 
     @classmethod
     def running(cls) -> models.QuerySet["Container"]:

@@ -1,12 +1,13 @@
 """The broker's promises, one message at a time."""
 
+import re
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
-from broker.models import ANY, ATTEMPTS, BODY, CLAIM, HIVE, Lease, Mailbox, Message, boot_clock
+from broker import hot
+from broker.models import ATTEMPTS, BODY, HIVE, Lease, Mailbox, Message, boot_clock, boot_id
 from broker.wire import Refused
 
 pytestmark = pytest.mark.django_db
@@ -185,24 +186,48 @@ def test_the_vacuum_takes_only_what_was_delivered_long_ago() -> None:
     assert set(Message.objects.values_list("cid", flat=True)) == {"queued", "claimed", "dead", "young"}
 
 
-def plan(sql: str, params: list) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN QUERY PLAN " + sql, params)
-        return " ".join(str(row[-1]) for row in cursor.fetchall())
+def plan(sql: str, **params: str) -> str:
+    return " ".join(str(row[-1]) for row in hot.rows("EXPLAIN QUERY PLAN " + sql, **params))
 
 
-def test_a_claim_reads_the_partial_index_and_never_the_table() -> None:
-    for sql, params in ((CLAIM, ["t", "k", timezone.now(), "scout", 1]), (ANY, ["scout", "t"])):
-        steps = plan(sql, params)
+STATEMENTS = {
+    name: hot.with_columns(getattr(hot, name))
+    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "ROLE")
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_hot_statement_reads_indexes_and_never_a_table(name: str) -> None:
+    given = dict.fromkeys(re.findall(r":([a-z_]+)", STATEMENTS[name]), "x")
+    steps = plan(STATEMENTS[name], **given)
+    assert "SCAN broker_" not in steps
+    if name in ("POST", "CLAIM", "ANY"):
         assert "message_queued" in steps
-        assert "SCAN broker_message" not in steps
+    if name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY"):
+        assert "message_claimed" in steps
 
 
-@pytest.mark.parametrize("hot", ["_held", "waiting"])
-def test_the_hot_queries_read_a_partial_index(hot: str) -> None:
-    query = {
-        "_held": Message._held("scout", "turn-one"),
-        "waiting": Message.objects.filter(recipient="scout").extra(where=["state = 'queued'"]).values_list("id"),
-    }[hot]
-    steps = plan(*query.query.sql_with_params())
-    assert {"_held": "message_claimed", "waiting": "message_queued"}[hot] in steps
+def test_what_a_turn_holds_is_found_by_a_partial_index() -> None:
+    assert "message_claimed" in Message._held("scout", "turn-one").explain()
+
+
+def test_the_raw_statements_say_what_the_orm_says() -> None:
+    cause = Message.send("operator", "hm1nd", "why not", cid="cause-0001")
+    Message.take("hm1nd", "turn-zero", "turn-zero", 60)
+    queued = Message.post("hm1nd", "scout", "hällo", reply_to=cause.pk, turn="turn-zero")
+    row = Message.objects.get(pk=queued["id"])
+    assert row.as_json() == queued
+    assert (row.chain, row.hop, row.turn, row.key, row.claimed_at) == ("cause-0001", 1, None, None, None)
+    [taken] = Message.take("scout", "turn-one", "key-one", 60)
+    row.refresh_from_db()
+    assert row.as_json() | {"sender_role": "manager"} == taken
+    assert (row.key, row.attempt) == ("key-one", 1)
+    assert Message.take("scout", "turn-one", "key-one", 60) == [taken], "a repeat gets the very same"
+    lease = Lease.objects.get(turn="turn-one")
+    assert (lease.recipient, lease.boot) == ("scout", boot_id())
+    assert 0 < lease.until - boot_clock() <= 60
+    assert Message.ack("scout", "turn-one") == 1
+    row.refresh_from_db()
+    assert row.state == Message.State.DELIVERED
+    assert timezone.now() - timedelta(seconds=60) < row.delivered_at <= timezone.now()
+    assert not Lease.objects.filter(turn="turn-one").exists()

@@ -1,7 +1,9 @@
 """Many verbs, one commit; one verb's failure is its own."""
 
+import asyncio
 import sqlite3
 import threading
+from functools import partial
 
 import pytest
 from django.db import OperationalError, connection
@@ -52,7 +54,7 @@ def test_one_refusal_does_not_undo_its_neighbours(writer: Writer) -> None:
 
 def test_many_senders_share_a_commit(writer: Writer) -> None:
     commits = []
-    writer._commit = lambda batch, commit=writer._commit: (commits.append(len(batch)), commit(batch))  # type: ignore[method-assign]
+    writer._commit = lambda batch, commit=writer._commit: commits.append(len(batch)) or commit(batch)  # type: ignore[method-assign]
     go = hold(writer)
     sent = [writer.submit(lambda n=n: Message.send("hm1nd", "scout", f"{n}")) for n in range(100)]
     go.set()
@@ -72,3 +74,30 @@ def test_a_commit_is_on_disk_before_anybody_hears_of_it() -> None:
     with connection.cursor() as cursor:
         assert cursor.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: fsync at every commit"
         assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_job_that_breaks_without_a_savepoint_leaves_its_neighbours_whole(writer: Writer) -> None:
+    def broken() -> None:
+        Message.post("hm1nd", "scout", "half", cid="half-0001")
+        raise ZeroDivisionError
+
+    async def all_at_once() -> list:
+        posts = [partial(Message.post, "hm1nd", "scout", f"{n}") for n in range(3)]
+        jobs = [writer.write(job, whole=True) for job in (posts[0], broken, *posts[1:])]
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    first, failed, *others = asyncio.run(all_at_once())
+    assert isinstance(failed, ZeroDivisionError)
+    assert [row["body"] for row in (first, *others)] == ["0", "1", "2"]
+    assert list(Message.objects.values_list("body", flat=True)) == ["0", "1", "2"]
+
+
+def test_a_caller_that_went_away_does_not_undo_what_was_begun(writer: Writer) -> None:
+    async def go_away() -> None:
+        posting = asyncio.ensure_future(writer.write(partial(Message.post, "hm1nd", "scout", "on its way"), whole=True))
+        await asyncio.sleep(0)
+        posting.cancel()
+
+    asyncio.run(go_away())
+    writer.submit(lambda: None).result(10)
+    assert Message.objects.get().body == "on its way"

@@ -347,7 +347,8 @@ async def test_a_harness_killed_again_and_again_loses_no_message_and_no_number(n
     await nest.host.until(lambda: not nest.host.queue and not nest.host.held, 60)
     await nest.host.until(lambda: len(nest.host.saw("turn", phase="end")) == len(nest.host.saw("turn", phase="start")))
     assert_numbered(nest)
-    assert len(nest.host.acks) == 4
+    # Killed between the host's answer and the journal's note of it, a harness acks once more: that changes nothing.
+    assert len({turn["id"] for turn in nest.host.acks}) == 4
     ended = {release["turn"]["id"]: release["turn"]["outcome"] for release in nest.host.releases}
     assert set(ended.values()) <= {"killed"}
     numbers = [turn["number"] for turn in nest.host.turns.values()]

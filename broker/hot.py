@@ -1,0 +1,131 @@
+"""What every message pays for, as raw SQL through Django's connection: one statement to send, two to claim, two to ack.
+
+A row that comes back is JSON-ready, its columns those of `FIELDS`; tests hold the statements to what the ORM says.
+States are literals, not parameters: SQLite proves only then that a partial index serves (sqlite.org/partialindex.html).
+"""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from django.db import connection
+
+# What a client learns of a message.
+FIELDS = (
+    "id", "cid", "sender", "recipient", "body", "reply_to", "chain", "hop", "state", "attempt", "turn",
+    "created_at", "claimed_at", "delivered_at", "reason",
+)  # fmt: skip
+TIMES = ("created_at", "claimed_at", "delivered_at")
+
+# A message that a turn sends inherits the chain of what that turn holds, one hop further. No row: somebody has to say why.
+POST = """
+    INSERT INTO broker_message (cid, sender, recipient, body, reply_to, chain, hop, state, attempt, reason, created_at)
+    SELECT :cid, :sender, :recipient, :body, :reply_to, COALESCE(cause.chain, :cid), COALESCE(cause.hop + 1, 0),
+        'queued', 0, '', :now
+    FROM (SELECT 1) LEFT JOIN (
+        SELECT chain, hop FROM broker_message WHERE turn = :turn AND state = 'claimed' AND recipient = :sender
+        ORDER BY id LIMIT 1
+    ) AS cause
+    WHERE EXISTS (SELECT 1 FROM broker_mailbox WHERE name = :recipient AND open)
+        AND (SELECT COUNT(*) FROM (
+            SELECT 1 FROM broker_message WHERE recipient = :recipient AND state = 'queued' LIMIT :full
+        )) < :full
+    ON CONFLICT (sender, cid) DO NOTHING
+    RETURNING id, chain, hop
+"""
+
+# Nothing while another turn of the recipient holds a lease, or when this very call has claimed before.
+CLAIM = """
+    UPDATE broker_message SET state = 'claimed', attempt = attempt + 1, turn = :turn, key = :key, claimed_at = :now
+    WHERE id IN (
+        SELECT id FROM broker_message WHERE recipient = :recipient AND state = 'queued'
+            AND NOT EXISTS (SELECT 1 FROM broker_lease WHERE recipient = :recipient AND turn <> :turn)
+            AND NOT EXISTS (SELECT 1 FROM broker_message WHERE turn = :turn AND state = 'claimed' AND key = :key)
+        ORDER BY id LIMIT :most
+    )
+    RETURNING {columns}
+"""
+CLAIMED = """
+    SELECT {columns} FROM broker_message
+    WHERE turn = :turn AND state = 'claimed' AND recipient = :recipient AND key = :key ORDER BY id
+"""
+ROLE = "SELECT role FROM broker_mailbox WHERE name = :name"
+ACK = """
+    UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = ''
+    WHERE turn = :turn AND state = 'claimed' AND recipient = :recipient
+    RETURNING id
+"""
+ANY = """
+    SELECT EXISTS (SELECT 1 FROM broker_message WHERE recipient = :recipient AND state = 'queued')
+        OR EXISTS (SELECT 1 FROM broker_message WHERE turn = :turn AND state = 'claimed')
+"""
+HOLD = """
+    INSERT INTO broker_lease (turn, recipient, boot, until) VALUES (:turn, :recipient, :boot, :until)
+    ON CONFLICT (turn) DO UPDATE SET recipient = excluded.recipient, boot = excluded.boot, until = excluded.until
+"""
+DROP = "DELETE FROM broker_lease WHERE turn = :turn AND recipient = :recipient RETURNING turn"
+
+
+def rows(statement: str, **params: Any) -> list[tuple]:
+    """Runs it in whatever transaction is open, past Django's cursor, which costs as much again as the statement."""
+    connection.ensure_connection()
+    return connection.connection.execute(statement, params).fetchall()
+
+
+def now() -> str:
+    """As Django writes a datetime into SQLite."""
+    return stored(datetime.now(UTC))
+
+
+def stored(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+
+
+@cache
+def with_columns(statement: str) -> str:
+    # A bare time would be parsed into a datetime by its declared type, to be formatted again.
+    columns = (f"{name} || ''" if name in TIMES else name for name in FIELDS)
+    return statement.format(columns=", ".join(columns))
+
+
+def post(message: dict[str, Any], turn: str | None, full: int) -> dict[str, Any] | None:
+    """Queue it: the row as JSON, or None when the recipient takes none, has `full` waiting, or the cid is known."""
+    at = now()
+    found = rows(POST, turn=turn, full=full, now=at, **message)
+    if not found:
+        return None
+    id_, chain, hop = found[0]
+    whole = dict.fromkeys(FIELDS) | message
+    whole |= {
+        "id": id_,
+        "chain": chain,
+        "hop": hop,
+        "state": "queued",
+        "attempt": 0,
+        "reason": "",
+        "created_at": iso(at),
+    }
+    return whole
+
+
+def claim(recipient: str, turn: str, key: str, most: int) -> list[dict[str, Any]]:
+    """The oldest that wait, for that turn, each with its `sender_role`."""
+    taken = rows(with_columns(CLAIM), recipient=recipient, turn=turn, key=key, most=most, now=now())
+    return [as_json(row) for row in sorted(taken)]
+
+
+def claimed(recipient: str, turn: str, key: str) -> list[dict[str, Any]]:
+    """What that very call has claimed before."""
+    return [as_json(row) for row in rows(with_columns(CLAIMED), recipient=recipient, turn=turn, key=key)]
+
+
+def as_json(row: tuple) -> dict[str, Any]:
+    whole = dict(zip(FIELDS, row, strict=True))
+    for name in TIMES:
+        whole[name] = iso(whole[name])
+    [(role,)] = rows(ROLE, name=whole["sender"]) or [("agent",)]
+    return whole | {"sender_role": role}
+
+
+def iso(at: str | None) -> str | None:
+    return at and at.replace(" ", "T") + "+00:00"
