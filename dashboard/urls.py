@@ -8,6 +8,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("login", views.sign_in, name="login"),
     path("logout", views.sign_out, name="logout"),
+    path("look", views.look, name="look"),
     path("healthz", views.healthz, name="healthz"),
     path("approvals/<int:approval>/approve", views.approve, name="approve"),
     path("approvals/<int:approval>/deny", views.deny, name="deny"),

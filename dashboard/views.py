@@ -21,6 +21,7 @@ from broker.wire import Refused
 from lifecycle.models import Container
 
 from . import auth, parts
+from . import look as looks
 
 
 class Request(HttpRequest):
@@ -65,6 +66,15 @@ def output(request: Request, name: str) -> HttpResponse:
 @login_not_required
 def healthz(request: Request) -> HttpResponse:
     return JsonResponse({"ok": True})
+
+
+@require_POST
+@login_not_required
+def look(request: Request) -> HttpResponse:
+    try:
+        return looks.kept(request, back(request))
+    except Refused as refusal:
+        return refused(request, str(refusal), 400)
 
 
 # ---- signing in and out -----------------------------------------------------------------------------------------------

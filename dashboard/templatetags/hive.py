@@ -20,8 +20,11 @@ WORDS = {"login": "needs login"}
 
 @register.simple_tag
 def leet(word: str, paint: str) -> SafeString:
-    """Leet is paint, not text: what is read aloud, searched and copied is the plain word."""
-    return format_html('<span aria-hidden="true">{}</span><span class="sr">{}</span>', paint, word)
+    """Leet is paint, not text: what is read aloud, searched and copied is the plain word.
+
+    Both are always there, since pieces of pages are shared by everybody who watches; style.css shows one of them.
+    """
+    return format_html('<span class="paint" aria-hidden="true">{}</span><span class="sr">{}</span>', paint, word)
 
 
 @register.filter
