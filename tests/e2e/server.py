@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import traceback
+from datetime import datetime
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "hyperhive.settings"
 
@@ -50,13 +51,18 @@ def dead(message):
     events.publish_on_commit("messages")
 
 
+def turn(agent, **row):
+    times = {name: datetime.fromisoformat(row[name]) for name in ("started_at", "ended_at") if row.get(name)}
+    Turn.record(agent, row | times)
+
+
 VERBS = {
     "agent": agent,
     "event": event,
     "read": read,
     "dead": dead,
     "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),
-    "turn": lambda agent, **row: Turn.record(agent, row),
+    "turn": turn,
     "send": lambda sender, to, body: Message.send(sender, to, body).pk,
     "ask": lambda name, why: Approval.request_spawn("hm1nd", name, why).pk,
     "deny": lambda id: Approval.numbered(id).deny("operator", "the command line"),

@@ -1,0 +1,213 @@
+"""Every page, dark and light, on a desk and on a phone: no finding of axe-core, nothing wider than the screen, all by keyboard."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import Pages, live, sync_api, watched
+
+expect = sync_api.expect
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+[AXE] = Path(__file__).parents[2].glob(".tools/axe-*/node_modules/axe-core/axe.min.js")
+WIDTHS = (1280, 390, 320)
+THEMES = ("dark", "light")
+# Pages by path; a new page of a builder's is a line here.
+PAGES = ["/", "/agents/scout/"]
+
+FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .map(v => `${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 4)}`)"""
+
+
+@pytest.fixture(scope="module")
+def hive(tmp_path_factory):
+    pages = Pages(tmp_path_factory.mktemp("hive"))
+    try:
+        furnish(pages)
+        yield pages
+    finally:
+        pages.kill()
+
+
+def furnish(pages):
+    """Something of everything that a page can show."""
+    pages("mailbox", name="operator")
+    pages("mailbox", name="hive")
+    pages("agent", name="hm1nd", role="manager", port=8000)
+    for name, state in (("scout", "thinking"), ("forge", "failing"), ("scribe", "login"), ("sonar", "offline")):
+        pages("agent", name=name, state=state)
+    for number in range(3):
+        pages("ask", name=f"new{number}", why="a second reader for the audio papers")
+    pages("deny", id=1)
+    pages("send", sender="operator", to="scout", body="read the papers\n" * 4)
+    pages("send", sender="scout", to="operator", body="I have read them: " + "long " * 200)
+    pages("dead", message=pages("send", sender="hm1nd", to="forge", body="are you there?"))
+    turn = {"id": "turn-0001", "number": 1, "started_at": "2026-11-22T20:14:00Z", "outcome": "ok", "cost_usd": 0.01}
+    pages("turn", agent="scout", **turn)
+    blocks = [
+        {"type": "text", "text": "I look around."},
+        {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "ls " + "x" * 300}},
+    ]
+    pages("event", agent="scout", kind="assistant", payload={"message": {"content": blocks}}, turn="turn-0001")
+    pages("event", agent="scout", kind="log", payload={"text": "a line of the harness"})
+
+
+@pytest.fixture(scope="module")
+def context(chromium, hive):
+    """Signed in, with the page's own policy out of axe's way; policy and console are watched in the other tests."""
+    context = chromium.new_context(bypass_csp=True)
+    page = context.new_page()
+    page.goto(f"{hive.url}/login#{hive('mint')}")
+    page.wait_for_url(f"{hive.url}/")
+    page.close()
+    yield context
+    context.close()
+
+
+def dress(context, hive, theme: str) -> None:
+    context.add_cookies([{"name": "hive_theme", "value": theme, "url": hive.url}])
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing(context, hive, path, theme):
+    dress(context, hive, theme)
+    page = context.new_page()
+    page.goto(hive.url + path)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(AXE.read_text())
+        assert page.evaluate(FINDINGS) == [], f"{path} at {width} px, {theme}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} scrolls sideways at {width} px"
+    page.close()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_before_sign_in_nor_in_the_open_dialogs(chromium, hive, context, theme):
+    stranger = chromium.new_context(bypass_csp=True)
+    for which, path in ((stranger, "/login"), (context, "/")):
+        dress(which, hive, theme)
+        page = which.new_page()
+        page.goto(hive.url + path)
+        page.locator(".prefs summary").click()
+        if which is context:
+            page.locator("details.deny").first.evaluate("it => it.open = true")
+        page.evaluate(AXE.read_text())
+        assert page.evaluate(FINDINGS) == []
+        page.locator(".prefs summary").click()
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+        assert page.evaluate(FINDINGS) == []
+        page.close()
+    stranger.close()
+
+
+def test_the_axe_run_can_fail(context, hive):
+    page = context.new_page()
+    page.goto(hive.url)
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=/static/dashboard/icon.svg>')")
+    page.evaluate(AXE.read_text())
+    assert any("image-alt" in finding for finding in page.evaluate(FINDINGS))
+    page.close()
+
+
+# ---- by keyboard, under the real policy -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tab(chromium, hive):
+    page = watched(chromium)
+    page.goto(f"{hive.url}/login#{hive('mint')}")
+    page.wait_for_url(f"{hive.url}/")
+    live(page)
+    yield page
+    complaints = list(page.complaints)
+    page.context.close()
+    assert complaints == []
+
+
+def test_every_control_is_reached_by_tab_and_shows_the_focus(tab):
+    wanted = tab.evaluate("""() => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")]
+        .filter(it => it.checkVisibility() && !it.disabled).length""")
+    reached = set()
+    for _ in range(wanted + 30):
+        tab.keyboard.press("Tab")
+        at = tab.evaluate("""() => {
+            const it = document.activeElement;
+            if (it === document.body) return null;
+            it.dataset.at ||= Math.random();
+            return [it.dataset.at, getComputedStyle(it).outlineStyle !== "none", it.outerHTML.slice(0, 120)];
+        }""")
+        if at is None:
+            continue
+        assert at[1], f"no visible focus: {at[2]}"
+        reached.add(at[0])
+    assert len(reached) >= wanted
+
+
+def test_keys_lead_through_the_page(tab):
+    tab.keyboard.press("?")
+    dialog = tab.get_by_role("dialog", name="Keys")
+    expect(dialog).to_contain_text("deny the marked request")
+    tab.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    tab.keyboard.press("j")
+    expect(tab.locator(".marked")).to_have_attribute("id", re.compile("approval-"))
+    tab.keyboard.press("d")
+    reason = tab.get_by_label("reason").first
+    expect(reason).to_be_focused()
+    tab.keyboard.type("no, ask again, please")
+    expect(reason).to_have_value("no, ask again, please")
+    tab.keyboard.press("Escape")
+    expect(reason).to_be_hidden()
+    tab.keyboard.press("a")
+    assert "Approve" in tab.evaluate("document.activeElement.textContent")
+    tab.keyboard.press("]")
+    tab.wait_for_url("**/agents/**")
+    live(tab)
+    tab.keyboard.press("g")
+    tab.keyboard.press("h")
+    tab.wait_for_url(re.compile(r":\d+/$"))
+    live(tab)
+
+
+def test_what_is_chosen_stays_and_needs_no_script(chromium, hive):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{hive.url}/login")
+    page.locator(".prefs summary").click()
+    page.get_by_label("light").check()
+    page.get_by_label("plain words").check()
+    page.get_by_label("off").check()
+    page.get_by_role("button", name="keep").click()
+    page.wait_for_url("**/login")
+    root = page.locator("html")
+    for name, word in (("theme", "light"), ("labels", "plain"), ("keys", "off")):
+        expect(root).to_have_attribute(f"data-{name}", word)
+    expect(page.locator("h2", has_text="Sign in").locator(".sr")).to_be_in_viewport()
+    expect(page.locator("h2 .paint")).to_be_hidden()
+    context.close()
+
+
+def test_single_keys_can_be_switched_off(chromium, tab):
+    tab.context.add_cookies([{"name": "hive_keys", "value": "off", "url": tab.url}])
+    tab.reload()
+    live(tab)
+    tab.keyboard.press("?")
+    tab.keyboard.press("j")
+    expect(tab.locator("dialog")).to_have_count(0)
+    expect(tab.locator(".marked")).to_have_count(0)
+
+
+def test_the_system_may_choose(chromium, hive):
+    shown = set()
+    for scheme in ("dark", "light"):
+        context = chromium.new_context(color_scheme=scheme)
+        context.add_cookies([{"name": "hive_theme", "value": "system", "url": hive.url}])
+        page = context.new_page()
+        page.goto(f"{hive.url}/login")
+        shown.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        context.close()
+    assert shown == {"rgb(7, 9, 15)", "rgb(243, 245, 249)"}
