@@ -186,8 +186,8 @@ def test_what_is_chosen_stays_and_needs_no_script(chromium, hive):
     root = page.locator("html")
     for name, word in (("theme", "light"), ("labels", "plain"), ("keys", "off")):
         expect(root).to_have_attribute(f"data-{name}", word)
-    expect(page.locator("h2", has_text="Sign in").locator(".sr")).to_be_in_viewport()
-    expect(page.locator("h2 .paint")).to_be_hidden()
+    expect(page.locator("h1", has_text="Sign in").locator(".sr")).to_be_in_viewport()
+    expect(page.locator("h1 .paint")).to_be_hidden()
     context.close()
 
 
