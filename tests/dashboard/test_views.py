@@ -33,7 +33,9 @@ POSTS = [url for url in URLS if url not in GETS]
 
 def test_these_are_all_the_addresses():
     patterns = [p for app in ("dashboard.urls", "agents.urls") for p in __import__(app, fromlist=["x"]).urlpatterns]
-    assert len(patterns) == len({re.sub(r"\d+|scout|nobody|stop", "x", url) for url in URLS}) + 3  # login, look and healthz
+    assert (
+        len(patterns) == len({re.sub(r"\d+|scout|nobody|stop", "x", url) for url in URLS}) + 3
+    )  # login, look and healthz
 
 
 @pytest.mark.parametrize("url", URLS)

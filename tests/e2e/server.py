@@ -24,6 +24,7 @@ from broker import events  # noqa: E402
 from broker.models import Mailbox, Message  # noqa: E402
 from dashboard import auth  # noqa: E402
 from hyperhive.asgi import application  # noqa: E402
+from lifecycle import paths  # noqa: E402
 from lifecycle.models import Container  # noqa: E402
 
 
@@ -46,9 +47,14 @@ def read(to):
     events.publish_on_commit("messages")
 
 
-def dead(message):
-    Message.objects.filter(pk=message).update(state="dead", reason="the turn ran past its deadline")
+def dead(message, reason="the turn ran past its deadline"):
+    Message.objects.filter(pk=message).update(state="dead", reason=reason[:300])
     events.publish_on_commit("messages")
+
+
+def output(name, text):
+    paths.run_dir(name).mkdir(parents=True, exist_ok=True)
+    (paths.run_dir(name) / "log").write_text(text)
 
 
 def turn(agent, **row):
@@ -63,6 +69,7 @@ VERBS = {
     "dead": dead,
     "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),
     "turn": turn,
+    "output": output,
     "send": lambda sender, to, body: Message.send(sender, to, body).pk,
     "ask": lambda name, why: Approval.request_spawn("hm1nd", name, why).pk,
     "deny": lambda id: Approval.numbered(id).deny("operator", "the command line"),

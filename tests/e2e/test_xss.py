@@ -1,0 +1,103 @@
+"""What agents write stays text: payloads in everything a page shows of them, on first load and live, in a real browser."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.hives import until
+
+from .conftest import live, sync_api, watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+# Each line calls boom() or asks for /boom when it runs; %n is its number. Kinds as in OWASP's filter evasion list.
+PAYLOADS = (Path(__file__).parents[1] / "fixtures/xss.txt").read_text().splitlines()
+LOT = [
+    payload.replace("%n", str(number)).replace("\\u202e", "\u202e").replace("\\u2066", "\u2066")
+    for number, payload in enumerate(PAYLOADS)
+]
+
+
+def event_payloads(text):
+    """Every kind of event that is shown, with the text wherever an agent decides what stands there."""
+    block = {"type": "tool_use", "id": text, "name": text, "input": {"command": text, text: text}}
+    return [
+        ("assistant", {"message": {"content": [{"type": "text", "text": text}]}}),
+        ("assistant", {"message": {"content": [{"type": "thinking", "thinking": text}, block]}}),
+        ("user", {"message": {"content": [{"type": "tool_result", "tool_use_id": text, "content": text, "is_error": True}]}}),
+        ("user", {"message": {"content": text}}),
+        ("result", {"subtype": text, "result": text, "is_error": True, "errors": [text]}),
+        ("system", {"subtype": text, "cwd": text, "model": text, "tools": [text]}),
+        ("rate_limit_event", {"rate_limit_info": {"status": text}}),
+        ("log", {"text": text}),
+        ("state", {"state": "failing", "why": text}),
+        ("turn", {"phase": "end", "outcome": text, "error": text}),
+        (text[:40], {text: text}),
+    ]  # fmt: skip
+
+
+def fill(pages, text):
+    number = fill.number = getattr(fill, "number", 0) + 1
+    pages("send", sender="scout", to="operator", body=text)
+    pages("send", sender="scout", to="hm1nd", body=text)
+    pages("dead", message=pages("send", sender="hm1nd", to="scout", body=text), reason=text)
+    pages("state", name="scout", state="failing", why=text)
+    pages("turn", agent="scout", id=f"turn-{number:04}", number=number, started_at="2026-11-22T20:13:48Z",
+          ended_at="2026-11-22T20:14:48Z", outcome=text[:20], error=text, model=text[:80])  # fmt: skip
+    for kind, payload in event_payloads(text):
+        pages("event", agent="scout", kind=kind, payload=payload, turn=f"turn-{number:04}")
+
+
+@pytest.fixture
+def trap(chromium, pages):
+    """A signed-in tab, and what went off in it."""
+    page = watched(chromium)
+    page.went_off = []
+    page.on("dialog", lambda dialog: (page.went_off.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda asked: "boom" in asked.url and page.went_off.append(asked.url))
+    page.context.expose_function("boom", lambda *said: page.went_off.append(said))
+    page.goto(f"{pages.url}/login#{pages('mint')}")
+    page.wait_for_url(f"{pages.url}/")
+    yield page
+    went_off, complaints = page.went_off, list(page.complaints)
+    page.context.close()
+    assert went_off == []
+    assert complaints == []
+
+
+ADDRESSES = ["/", "/agents/scout/"]
+
+
+@pytest.mark.parametrize("how", ["on first load", "live"])
+def test_nothing_an_agent_writes_goes_off(pages, trap, how):
+    assert len(LOT) >= 40
+    pages("output", name="scout", text="\n".join(LOT))
+    if how == "on first load":
+        for text in LOT:
+            fill(pages, text)
+        for number, text in enumerate(LOT[:20]):
+            pages("ask", name=f"s{number}", why=text)
+    for path in ADDRESSES:
+        trap.goto(pages.url + path)
+        live(trap)
+        if how == "live":
+            for text in LOT:
+                fill(pages, text)
+            until(lambda: LOT[-1][:20] in trap.locator("body").inner_text(), f"the last payload is shown on {path}", 60)
+        text = trap.locator("body").inner_text()
+        assert sum(payload[:20] in text for payload in LOT) > 10, "the payloads are shown as text"
+        trap.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
+        if path.startswith("/agents"):
+            sync_api.expect(trap.locator("pre.log-tail")).to_contain_text("onerror=boom(4)")
+        trap.wait_for_timeout(300)
+
+
+def test_the_trap_catches(chromium, pages):
+    page = watched(chromium)
+    caught = []
+    page.context.expose_function("boom", lambda said: caught.append(said))
+    page.goto(f"{pages.url}/login")
+    page.evaluate("boom(1)")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=/boom/2>')")
+    until(lambda: caught == [1], "boom was heard")
+    page.context.close()
