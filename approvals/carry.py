@@ -13,6 +13,7 @@ from django.db import transaction
 from git.exc import GitError
 
 from agents.models import Agent
+from broker import points
 from broker.events import publish_on_commit
 from broker.wire import Refused
 from lifecycle import repos
@@ -48,24 +49,21 @@ def _fail(approval: Approval, why: str) -> None:
         )
 
 
-def reached(step: str) -> None:
-    """Named for the tests, which crash here."""
-
-
 # ---- a spawn ----------------------------------------------------------------------------------------------------------
 
 
 def spawn(approval: Approval) -> None:
     """One transaction, so that it happened wholly, once, or not at all; the outcome's message is part of it."""
-    reached("spawn")
+    points.reached("spawn.begin")
     with transaction.atomic():
         if not Approval.under_way().filter(pk=approval.pk).update(state=Approval.State.APPLYING):
             return
         Container.spawn(approval.agent, config=json.loads(approval.content)["config"], by=approval.requested_by)
+        points.reached("spawn.within")
         approval.settle(
             Approval.State.APPLIED, f"approved by {approval.decided_by} and applied: {approval.agent} is starting."
         )
-        reached("spawned")
+    points.reached("spawn.done")
 
 
 # ---- a configuration --------------------------------------------------------------------------------------------------
@@ -74,9 +72,9 @@ def spawn(approval: Approval) -> None:
 def configure(approval: Approval) -> None:
     while approval.state in (Approval.State.APPROVED, Approval.State.APPLYING):
         step = approval.step or "commit"
-        reached(step)
+        points.reached(f"apply_commit.{step}")
         following = STEPS[step](approval)
-        reached(f"{step} done")
+        points.reached(f"apply_commit.{step}.done")
         if following is None:
             return
         if following:
@@ -120,8 +118,8 @@ def _set(approval: Approval, content: str, following: str) -> str | None:
             approval.agents().filter(pk=row.pk, intent=row.intent).update(**columns)
         elif not row.rebuild_when_idle(**columns):
             return None
+        points.reached(f"apply_commit.{approval.step}.within")
         _go_on(approval, following)
-        reached(f"{following} within")
     return following
 
 
@@ -148,8 +146,8 @@ def check(approval: Approval) -> str | None:
 def _applied(approval: Approval, words: str) -> str:
     with transaction.atomic():
         approval.settle(Approval.State.APPLIED, f"approved by {approval.decided_by} and applied: {words}")
+        points.reached("apply_commit.check.within")
         Approval.supersede(approval.agent, f"#{approval.pk} was applied meanwhile: ask again, on what is applied now")
-        reached("settled within")
     return ""
 
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from broker import points
 from broker.events import publish_on_commit
 from broker.models import HIVE, Mailbox, Message
 from broker.wire import Refused
@@ -271,6 +272,7 @@ class Approval(models.Model):
     def settle(self, state: str, outcome: str, error: str = "") -> None:
         self.state, self.step, self.error = state, "", error[:ERROR]
         self.save(update_fields=["state", "step", "error"])
+        points.reached(f"{self.kind}.settle.within")
         self.tell(outcome)
         publish_on_commit("approvals")
 

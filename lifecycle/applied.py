@@ -22,6 +22,7 @@ import git  # noqa: E402
 import gitdb  # noqa: E402
 from gitdb.exc import ODBError  # noqa: E402
 
+from broker import points  # noqa: E402
 from broker.clean import clean  # noqa: E402
 
 from . import paths, safe_fs  # noqa: E402
@@ -153,6 +154,7 @@ def _write(repo: git.Repo, files: dict[str, bytes], message: str, author: str) -
         commit_date=now,
     )
     _sync(repo, commit.binsha)
+    points.reached("applied.commit.within")
     git.Head(repo, BRANCH).set_object(commit)
     _flush(Path(repo.common_dir) / BRANCH)
     return commit.hexsha

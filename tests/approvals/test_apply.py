@@ -224,49 +224,6 @@ def test_what_was_asked_on_the_old_base_is_superseded(proposal: Approval, git: R
     assert f"#{proposal.pk} was applied meanwhile" in late.reason
 
 
-class Killed(BaseException):
-    """kill -9: nothing of ours catches it."""
-
-
-POINTS = {
-    "applied": (
-        "commit", "commit done", "switch", "check within", "switch done", "check", "settled within", "check done",
-    ),
-    "failed": ("go_back", "go_back done", "return_", "give_up within", "return_ done", "give_up", "give_up done"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("end", "point"), [(end, point) for end, points in POINTS.items() for point in points])
-def test_killed_at_any_point_ten_times_it_is_done_once(
-    proposal: Approval, git: Repositories, monkeypatch: pytest.MonkeyPatch, end: str, point: str
-) -> None:
-    rebuilds, kills = [], {"left": 10}
-
-    def reached(step: str) -> None:
-        if step == point and kills["left"]:
-            kills["left"] -= 1
-            raise Killed
-
-    monkeypatch.setattr(carry, "reached", reached)
-    approved(proposal)
-    for _ in range(40):
-        try:
-            Approval.carry_out_all()
-        except Killed:
-            continue
-        if Container.named("scout").op:
-            rebuilds.append(Container.named("scout").source.encode())
-            bad = end == "failed" and rebuilds[-1] == NEW
-            rebuilt(**({"status": "failing", "error": "No hello."} if bad else {}))
-    proposal.refresh_from_db()
-    assert proposal.state == end
-    assert kills["left"] < 10, "the point was reached"
-    old = b'model = "opus"\n'
-    assert rebuilds == ([NEW] if end == "applied" else [NEW, old])
-    assert [data for data, _ in git.log] == ([old, NEW] if end == "applied" else [old, NEW, old])
-    assert len(told()) == 1
-
-
 # ---- going back
 
 
@@ -294,23 +251,3 @@ def test_a_rollback_passes_over_what_is_known_to_fail(proposal: Approval, git: R
         Approval.rollback("operator", "the command line", "scout")
     with pytest.raises(Refused, match="no revision 'beef'"):
         Approval.rollback("operator", "the command line", "scout", "beef")
-
-
-@pytest.mark.parametrize("point", ["spawn", "spawned"])
-def test_a_spawn_killed_ten_times_is_one_spawn(scout: Container, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    kills = [None] * 10
-
-    def reached(step: str) -> None:
-        if step == point and kills:
-            kills.pop()
-            raise Killed
-
-    monkeypatch.setattr(carry, "reached", reached)
-    approval = approved(Approval.request_spawn("hm1nd", "owl", "to see at night"))
-    for _ in range(10):
-        with pytest.raises(Killed):
-            Approval.carry_out_all()
-        assert not Container.objects.filter(pk="owl").exists()
-    assert carried_out(approval).state == "applied"
-    assert Container.named("owl").op == "start"
-    assert len(told()) == 1

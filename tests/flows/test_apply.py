@@ -1,6 +1,7 @@
 """The manager changes an agent by a commit: with real git in a real sandbox, the real CLI and a scripted model."""
 
 from collections.abc import Callable
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -118,3 +119,25 @@ def test_what_does_not_come_up_is_rolled_back_and_says_so(hive: Callable[..., Hi
     again = here.cli("rollback", "scout", history[2]["rev"][:10])
     assert again.returncode == 0, again.stderr
     assert here.agent("scout")["config"] == {"model": "opus"}
+
+
+def test_a_hive_that_is_killed_while_it_applies_goes_on_when_it_is_back(hive: Callable[..., Hive]) -> None:
+    here = hive(*rules("/agents/scout/config"), HIVE_CRASH_AT="apply_commit.commit.done")
+    here.idle("hm1nd")
+    assert here.cli("spawn", "scout").returncode == 0
+    said(here, 'have model = "opus"')
+    asked = waiting(here)
+    here.cli("approve", str(asked["id"]))
+    assert here.daemon
+    assert here.daemon.wait(60) == -SIGKILL
+    assert here.daemon.stdout
+    here.daemon.stdout.close()
+
+    del here.env["HIVE_CRASH_AT"]
+    here.start()
+    assert settled(here, asked["id"])["state"] == "applied", here.log()
+    here.idle("scout")
+    assert here.agent("scout")["config"] == {"model": "opus"}
+    history = [row["message"].split(":")[0] for row in here.json("history", "scout")["history"]]
+    assert history == [f"#{asked['id']}", "Spawned by operator"]
+    assert len([body for body in told(here) if f"#{asked['id']}" in body]) == 1
