@@ -1,4 +1,6 @@
-"""The tour's steps. A step counts once it is seen in the hive's own rows, asked for over host.sock; nothing is taken on trust."""
+"""The tour's steps, as far as the scout's report. A step counts once it is seen in the hive's own rows, asked for over
+host.sock; nothing is taken on trust.
+"""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -10,10 +12,15 @@ from hyperhive.demo.temporary import TemporaryHive
 Row = dict[str, Any]
 MANAGER, OPERATOR, HIVE, SCOUT = "hm1nd", "operator", "hive", story.SCOUT
 QUOTE = 100
+NO = ("denied", "superseded", "expired", "cancelled")
 
 
 class Denied(Exception):
     """Somebody said no, in the browser or with `hive deny`: then there is no more to tour."""
+
+
+class Missing(Exception):
+    """A step was not seen in time, or never will be; the text says which, and what there is to read about it."""
 
 
 class Step(NamedTuple):
@@ -43,21 +50,23 @@ async def message(hive: TemporaryHive, sender: str, to: str, holding: str) -> Ro
     return next((one for one in found if holding in one["body"]), {})
 
 
-async def request(hive: TemporaryHive) -> Row:
-    """The request for the scout."""
+async def request(hive: TemporaryHive, why: str) -> Row:
+    """The request that was made with these words."""
     found = (await hive.ask("approvals", state="all"))["approvals"]
-    return next((one for one in found if (one["kind"], one["agent"]) == ("spawn", SCOUT)), {})
+    return next((one for one in found if (one["agent"], one["why"]) == (SCOUT, why)), {})
 
 
-async def used(hive: TemporaryHive, tool: str) -> Row:
-    """The first call of a tool in the scout's events."""
-    calls = (block for block in await blocks(hive, "assistant") if block.get("type") == "tool_use")
-    return next((call for call in calls if call["name"] == tool), {})
+async def used(hive: TemporaryHive, name: str, tool: str, holding: str = "") -> Row:
+    """An agent's first call of a tool, with the result that it had as `result`, {} before that."""
+    calls = [block for block in await blocks(hive, name, "assistant") if block.get("type") == "tool_use"]
+    call = next((one for one in calls if one["name"] == tool and holding in str(one["input"])), {})
+    results = [block for block in await blocks(hive, name, "user") if call and block.get("tool_use_id") == call["id"]]
+    return call | {"result": results[0]} if results and not results[0].get("is_error") else {}
 
 
-async def blocks(hive: TemporaryHive, kind: str) -> list[Row]:
-    """What the scout's lines of that kind hold."""
-    events = (await hive.ask("events", name=SCOUT, after=0, limit=1000))["events"]
+async def blocks(hive: TemporaryHive, name: str, kind: str) -> list[Row]:
+    """What an agent's lines of that kind hold."""
+    events = (await hive.ask("events", name=name, after=0, limit=1000))["events"]
     contents = [event["payload"].get("message", {}).get("content") for event in events if event["kind"] == kind]
     return [block for content in contents if isinstance(content, list) for block in content]
 
@@ -88,37 +97,47 @@ async def manager_idle(hive: TemporaryHive) -> str:
 
 
 async def waiting(hive: TemporaryHive) -> str:
-    approval = await request(hive)
+    approval = await request(hive, story.WHY)
     return f"request #{approval['id']} for {SCOUT} waits for a yes" if approval else ""
 
 
-async def approved(hive: TemporaryHive) -> str:
-    approval = await request(hive)
-    if approval["state"] in ("pending", "approved", "applying"):
-        return ""
-    if approval["state"] != "applied":
-        raise Denied(f"request #{approval['id']} was {approval['state']}: {approval['reason'] or approval['error']}")
-    return f"request #{approval['id']} was approved by {approval['decided_by']} from {approval['decided_from']}"
+def decided(why: str) -> Callable[[TemporaryHive], Awaitable[str]]:
+    async def seen(hive: TemporaryHive) -> str:
+        approval = await request(hive, why)
+        if approval["state"] == "pending":
+            return ""
+        if approval["state"] in NO:
+            raise Denied(f"request #{approval['id']} was {approval['state']}: {approval['reason']}")
+        return f"request #{approval['id']} was approved by {approval['decided_by']} from {approval['decided_from']}"
+
+    return seen
+
+
+def applied(approval: Row) -> bool:
+    if approval["state"] == "failed":
+        raise Missing(f"request #{approval['id']} failed: {approval['error']}")
+    return approval["state"] == "applied"
 
 
 async def scout_runs(hive: TemporaryHive) -> str:
     agent = await row(hive, SCOUT)
-    up = agent.get("status") == "running" and agent["state"] in ("idle", "thinking")
+    up = (
+        applied(await request(hive, story.WHY))
+        and agent.get("status") == "running"
+        and agent["state"] in ("idle", "thinking")
+    )
     return f"{SCOUT} runs in a container of its own, as host user {agent['uid']}" if up else ""
 
 
 async def works(hive: TemporaryHive) -> str:
-    call = await used(hive, "Bash")
-    answers = [block for block in await blocks(hive, "user") if block.get("tool_use_id") == call.get("id")]
-    if not call or not answers or answers[0].get("is_error"):
-        return ""
-    return f"{SCOUT} runs a shell command in there: {call['input']['command']}"
+    call = await used(hive, SCOUT, "Bash")
+    return f"{SCOUT} runs a shell command in there: {call['input']['command']}" if call else ""
 
 
 async def noted(hive: TemporaryHive) -> str:
     """Both in the events and on the disk, where it outlives the container."""
     note = hive.state / "agents" / SCOUT / "state" / story.NOTE
-    if not await used(hive, "Write") or not note.exists():
+    if not await used(hive, SCOUT, "Write") or not note.exists():
         return ""
     return f"{SCOUT} keeps a note: {note} ({note.stat().st_size} bytes)"
 
@@ -132,8 +151,8 @@ async def settled(hive: TemporaryHive) -> str:
     return f"all {len(turns)} turns ended well, every message arrived" if turns and well and arrived else ""
 
 
-async def ask_manager(hive: TemporaryHive) -> None:
-    await hive.ask("send", to=MANAGER, body=story.ASK, cid=uuid.uuid4().hex)
+async def ask_manager(hive: TemporaryHive, body: str) -> None:
+    await hive.ask("send", to=MANAGER, body=body, cid=uuid.uuid4().hex)
 
 
 # The operator asks after the first of these, and approves after the second.
@@ -147,13 +166,12 @@ ASKING = (
     Step("hm1nd has asked", 30, says(MANAGER, OPERATOR, story.ASKED)),
 )
 WORKING = (
-    Step("approved", 30, approved),
-    Step("hm1nd hears of it", 30, says(HIVE, MANAGER, "and applied")),
+    Step("approved", 30, decided(story.WHY)),
     Step("scout starts", 90, scout_runs),
+    Step("hm1nd hears of it", 30, says(HIVE, MANAGER, "and applied")),
     Step("scout gets work", 60, says(MANAGER, SCOUT, story.GREETING)),
     Step("scout works", 60, works),
     Step("the note is written", 60, noted),
     Step("scout reports", 60, says(SCOUT, MANAGER, "looked around")),
     Step("hm1nd answers", 60, says(MANAGER, OPERATOR, "Your scout is back")),
-    Step("all settled", 30, settled),
 )

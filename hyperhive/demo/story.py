@@ -1,7 +1,9 @@
 """The demo's story: what the operator asks, and every line the model has to say to it.
 
 Four turns of two agents: hm1nd asks for a scout; hears the yes and gives it work; the scout looks around, writes a note
-and reports; hm1nd answers the operator. Nothing here happens by itself: each line is one answer of the model's API.
+and reports; hm1nd answers the operator. Three more of hm1nd's, for the scout's configuration: a change is committed and asked
+for; hm1nd hears that it is applied and commits one with which no scout can work; and it hears that this one was taken back.
+Nothing here happens by itself: each line is one answer of the model's API.
 """
 
 from hyperhive.demo.rules import Block, Rule, Text, Think, Use
@@ -28,6 +30,17 @@ ANSWER = (
     "Your scout is back, and this is what it says: {found}. Its note is kept in {note}, even when its container goes."
 )
 SORRY = "There will be no scout this time: “{outcome}” Tell me if I should try another way."
+CHANGE = (
+    "Thank you! Please let scout read docs.example.org from now on. And then show me what becomes of a change with which "
+    "it cannot work."
+)
+# Each line of agent.toml with the reason that it is committed with.
+GOOD = "Let scout read docs.example.org", 'egress = ["docs.example.org"]'
+BAD = "Try a setting under which no program starts", 'env = { LD_TRACE_LOADED_OBJECTS = "1" }'
+PROPOSED = "I committed it to scout's configuration and asked for it. Now it waits for your yes."
+CHANGED = "scout runs with it now: it may read docs.example.org. Now for the change that cannot work."
+TAKEN_BACK = "The hive saw that it does not work and took it back by itself. In its words: “{outcome}”"
+UNCHANGED = "Then scout stays as it is: “{outcome}”"
 LOST = (
     "Thank you for writing! In this demo a script speaks for me and knows only the tour; `make run` is the real thing."
 )
@@ -37,18 +50,27 @@ WISH = "have a scout look around"
 GREETING = "Welcome to the hive, scout"
 YES = r"\(spawn scout\) was approved by .* and applied"
 NO = r"(?P<outcome>Your request #\d+ \(spawn scout\) was [^\n]+)"
+LET = "let scout read docs"
+APPLIED = "and applied: scout runs with it"
+BACK = "the configuration from before is back"
+FAILED = rf"(?P<outcome>Your request #\d+ \(apply_commit scout\) was [^\n]+{BACK})"
+REFUSED = r"(?P<outcome>Your request #\d+ \(apply_commit scout\) was [^\n]+)"
+COMMITTED = r"(?P<sha>[0-9a-f]{40}) (?P<why>[^\n]+)"
+COMMIT = "cd {config} && echo '{line}' >> agent.toml && git commit -qam '{why}' && git log -1 --format='%H %s'"
 COMMAND = "uname -sr; id -un 2>/dev/null; echo /*"
 SEEN = r"(?P<kernel>Linux \S+)\s+(?P<user>\S+)\s+(?P<root>/[^\n]+)"
 READ = r"kernel: (?P<kernel>[^\n]+).*user: (?P<user>[^\n]+).*in /: (?P<root>[^\n]+)"
 REPORTED = r"looked around\. (?P<found>.+)\. My note: (?P<note>\S+)"
 
-REQUEST, SEND = "mcp__hive__request_spawn", "mcp__hive__send"
+REQUEST, APPLY, SEND = "mcp__hive__request_spawn", "mcp__hive__request_apply_commit", "mcp__hive__send"
 
 
-def script(state: str = "/state", pace: float = 0.0) -> list[Rule]:
-    """The story as rules. `state` is the scout's durable directory as it sees it; `pace` slows it all down."""
+def script(state: str = "/state", config: str = "/agents/scout/config", pace: float = 0.0) -> list[Rule]:
+    """The story as rules. `state` is the scout's durable directory as it sees it, `config` its proposed repository as hm1nd
+    sees it; `pace` slows it all down.
+    """
     note = f"{state}/{NOTE}"
-    rules = manager(note) + scout(note) + either()
+    rules = manager(note) + changes(config) + scout(note) + either()
     for rule in rules:
         rule.before, rule.pace = pace * 20, pace
     return rules
@@ -67,6 +89,23 @@ def manager(note: str) -> list[Rule]:
         Rule(user=NO, offers=REQUEST, reply=[Text("No scout, then."), write("operator", SORRY)]),
         Rule(user=REPORTED, offers=REQUEST, reply=[Text("The scout has reported."), write("operator", ANSWER)]),
     ]
+
+
+def changes(config: str) -> list[Rule]:
+    """hm1nd's too. What it is told of a change that was taken back comes before what it is told of any other no."""
+    asking = Use(APPLY, {"agent": SCOUT, "sha": "{sha}", "why": "{why}"})
+    return [
+        Rule(user=LET, offers=APPLY, reply=[Text("I change its agent.toml."), commit(config, *GOOD)]),
+        Rule(used="Bash", offers=APPLY, result=COMMITTED, reply=asking),
+        Rule(used=APPLY, result="waits for the operator", reply=write("operator", PROPOSED)),
+        Rule(user=APPLIED, offers=APPLY, reply=[write("operator", CHANGED), commit(config, *BAD)]),
+        Rule(user=FAILED, offers=APPLY, reply=[Text("It was taken back."), write("operator", TAKEN_BACK)]),
+        Rule(user=REFUSED, offers=APPLY, reply=write("operator", UNCHANGED)),
+    ]
+
+
+def commit(config: str, why: str, line: str) -> Use:
+    return Use("Bash", {"command": COMMIT.replace("{config}", config).replace("{line}", line).replace("{why}", why)})
 
 
 def scout(note: str) -> list[Rule]:

@@ -69,6 +69,7 @@ def closing(summary: dict[str, Any]) -> Iterator[Block]:
 LABELS = {
     "agents": "agents",
     "turns": "turns",
+    "approvals": "approvals",
     "messages": "messages",
     "cost_usd": "cost, as reported (USD)",
     "cli_version": "Claude CLI",
@@ -79,4 +80,8 @@ LABELS = {
 
 
 def shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return (
+            f"{sum(value.values())}: {', '.join(f'{count} {what}'.replace('_', ' ') for what, count in value.items())}"
+        )
     return f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else str(value)

@@ -1,20 +1,22 @@
 """`hive demo`: a hive of its own, a scripted model, and a walk through what happens in it, each step as it is seen.
 
 1. a temporary hive starts  2. the operator asks hm1nd  3. its request is approved  4. scout works  5. hm1nd answers
+6. a change of scout's configuration is committed, approved and applied  7. one that cannot work is taken back
 """
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from broker.wire import Refused, Unreachable
 from hyperhive.cli.ends import FAILED, INTERRUPTED, OK
 from hyperhive.cli.terminal import Terminal
-from hyperhive.demo import steps, story, teller
+from hyperhive.demo import changes, steps, story, teller
 from hyperhive.demo.model import ScriptedModel
-from hyperhive.demo.steps import Denied, Step
+from hyperhive.demo.steps import Denied, Missing, Step
 from hyperhive.demo.teller import Teller
 from hyperhive.demo.temporary import TemporaryHive
 
@@ -22,10 +24,6 @@ from hyperhive.demo.temporary import TemporaryHive
 LOOK = 0.2
 COUNTDOWN = 30.0
 PACE = 0.03
-
-
-class Missing(Exception):
-    """A step was not seen in time; the text says which, and what there is to read about it."""
 
 
 def run(options: Any) -> int:
@@ -81,11 +79,11 @@ class Tour:
         await self.see(steps.ARRIVING)
         await self.invite()
         await self.prepare()
-        await steps.ask_manager(self.hive)
-        await self.see(steps.ASKING)
         try:
-            await self.decide()
-            await self.see(steps.WORKING)
+            await self.ask(story.ASK, steps.ASKING, story.WHY, steps.WORKING)
+            await self.ask(story.CHANGE, changes.COMMITTING, changes.GOOD, changes.CHANGING)
+            await self.decide(changes.BAD)
+            await self.see(changes.GOING_BACK)
             self.done = True
             self.out.result(await self.summary(), teller.closing, lambda summary: summary["agents"])
         except Denied as denied:
@@ -96,6 +94,13 @@ class Tour:
         if not self.unattended:
             await self.stay()
         return OK
+
+    async def ask(self, words: str, before: Iterable[Step], why: str, after: Iterable[Step]) -> None:
+        """hm1nd is asked; what is seen before, and after, the request that it makes of it is approved."""
+        await steps.ask_manager(self.hive, words)
+        await self.see(before)
+        await self.decide(why)
+        await self.see(after)
 
     async def see(self, some: Iterable[Step]) -> None:
         for step in some:
@@ -123,16 +128,20 @@ class Tour:
         self.told.say(f"or from another terminal: export HIVE_RUNTIME_DIR={self.hive.runtime}; .venv/bin/hive list")
 
     async def prepare(self) -> None:
-        """The script has to name /state as the scout knows it, which is known once the driver is."""
+        """The script has to name directories as the agents know them, which is known once the driver is."""
         driver = (await steps.row(self.hive, steps.MANAGER))["driver"]
-        state = str(self.hive.state / "agents" / steps.SCOUT / "state") if driver == "process" else "/state"
-        self.model.rules = story.script(state, 0.0 if self.unattended else PACE)
+        state, config = Path("/state"), Path("/agents/scout/config")
+        if driver == "process":
+            state, config = (self.hive.state / place for place in ("agents/scout/state", "proposed/scout/config"))
+        self.model.rules = story.script(str(state), str(config), 0.0 if self.unattended else PACE)
 
     # ---- the yes
 
-    async def decide(self) -> None:
-        """The person's, or after the countdown the tour's: whoever is first."""
-        request = await steps.request(self.hive)
+    async def decide(self, why: str) -> None:
+        """The person's, or after the countdown the tour's: whoever is first. What it changes is shown before."""
+        request = await changes.shown(self.hive, why)
+        for line in changes.difference(request):
+            self.told.say(f"  {line}")
         if not self.unattended:
             request = await self.leave_it_to_the_person(request)
         if request["state"] == "pending":
@@ -147,7 +156,7 @@ class Tour:
         while request["state"] == "pending" and (left := until - self.told.seconds) > 0:
             self.told.waits_for(f"{how} ({left:.0f} s)")
             await asyncio.sleep(min(left, LOOK))
-            request = await steps.request(self.hive)
+            request = await steps.request(self.hive, request["why"])
         return request
 
     # ---- the end
@@ -159,6 +168,7 @@ class Tour:
         return {
             "agents": [agent["name"] for agent in agents],
             "turns": len(turns),
+            "approvals": await changes.approvals(self.hive),
             "messages": len((await self.hive.ask("messages", limit=1000))["messages"]),
             "cost_usd": round(sum(turn["cost_usd"] for turn in turns), 4),
             "cli_version": ", ".join(sorted({turn["cli_version"] for turn in turns})),

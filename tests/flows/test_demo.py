@@ -66,10 +66,34 @@ def test_the_tour_runs_to_its_end_by_itself():
     assert summary["agents"] == ["hm1nd", "scout"]
     assert summary["turns"] >= 4
     assert summary["messages"] >= 6
+    assert summary["approvals"] == {"applied": 2, "rolled_back": 1}
     assert summary["cost_usd"] > 0
     assert (summary["driver"], summary["isolation"], summary["cli_version"]) == ("bwrap", "B", WANTED)
     assert list(summary["steps"].values()) == sorted(summary["steps"].values())
+    assert err.count("✓") == len(summary["steps"]) == 27
+    assert_told_in_order(err)
     assert_nothing_is_left(err)
+
+
+def assert_told_in_order(err):
+    """A change is committed, shown, approved, applied; the next is taken back, and hm1nd and the operator hear of both."""
+    told = (
+        "hm1nd commits to scout's proposed configuration",
+        "request #2 waits for a yes: egress +docs.example.org",
+        '+ egress = ["docs.example.org"]',
+        "request #2 was approved by operator",
+        "scout was rebuilt with #2 and says hello again",
+        "hive → hm1nd: “Your request #2 (apply_commit scout) was approved by operator and applied",
+        "request #3 waits for a yes: env +LD_TRACE_LOADED_OBJECTS=1",
+        "request #3 was approved by operator",
+        "scout fails its health check with #3: Its harness says hello, but claude does not start",
+        "the configuration from before is back",
+        "hive → hm1nd: “Your request #3 (apply_commit scout) was approved by operator, but scout did not come up",
+        "hm1nd → operator: “The hive saw that it does not work and took it back",
+    )
+    places = [err.find(words) for words in told]
+    assert -1 not in places, [words for words, place in zip(told, places, strict=True) if place < 0]
+    assert places == sorted(places)
 
 
 @pytest.mark.bwrap
@@ -79,7 +103,8 @@ def test_the_closing_table_names_what_was_seen():
     table = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in out.splitlines()[1:])
     assert table["agents"] == "2: hm1nd, scout"
     assert table["driver"] == "bwrap"
-    assert err.count("✓") == 14
+    assert table["approvals"] == "3: 2 applied, 1 rolled back"
+    assert err.count("✓") == 27
 
 
 def test_it_runs_with_the_oldest_cli_and_without_containers():
@@ -91,6 +116,7 @@ def test_it_runs_with_the_oldest_cli_and_without_containers():
     summary = json.loads(out)
     assert (summary["driver"], summary["isolation"], summary["cli_version"]) == ("process", "D", FLOOR)
     assert "isolation level D" in err
+    assert summary["approvals"] == {"applied": 2, "rolled_back": 1}
     assert_nothing_is_left(err)
 
 
@@ -119,6 +145,26 @@ def test_the_person_may_say_no():
     answer = ["deny", "1", "--reason", "not today"]
     subprocess.run([*hive, *answer], env=env(HIVE_RUNTIME_DIR=f"{place(err)}/run"), check=True, capture_output=True)
     assert "denied: not today. The tour ends here" in read_until(process, "The tour ends")
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert_nothing_is_left(err + rest)
+
+
+def test_the_person_may_say_yes_and_then_no():
+    process = start("--countdown", "60")
+    err = read_until(process, "approve it in the browser")
+    hive = [sys.executable, str(PROJECT / "manage.py"), "hive"]
+    mine = env(HIVE_RUNTIME_DIR=f"{place(err)}/run")
+    subprocess.run([*hive, "approve", "1"], env=mine, check=True, capture_output=True)
+    err += read_until(process, "or with `hive approve 2`")
+    assert '+ egress = ["docs.example.org"]' in err
+    shown = subprocess.run([*hive, "show", "2"], env=mine, check=True, capture_output=True, text=True)
+    assert "egress +docs.example.org" in shown.stdout
+    subprocess.run([*hive, "deny", "2", "--reason", "scout reads enough"], env=mine, check=True, capture_output=True)
+    assert "denied: scout reads enough. The tour ends here" in read_until(process, "The tour ends")
+    inbox = [*hive, "messages", "--to", "operator"]
+    wait_until(lambda: "Then scout stays as it is" in subprocess.check_output(inbox, env=mine, text=True))
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 0
