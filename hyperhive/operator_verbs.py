@@ -94,9 +94,16 @@ def interrupt(caller: Caller, name: Name) -> dict:
     return container.as_json()
 
 
-def approvals(caller: Caller, state: Literal["pending", "all"] = "pending", limit: Page = 100) -> dict:
-    rows = Approval.pending() if state == "pending" else Approval.objects.order_by("-id")[:limit]
-    return {"approvals": [row.as_json() for row in sorted(rows, key=lambda row: row.pk)]}
+def approvals(
+    caller: Caller, state: Literal["pending", "all"] = "pending", after: Count | None = None, limit: Page = 100
+) -> dict:
+    """All that wait, or the newest of any state; with `after` the next ones. Oldest first."""
+    if state == "pending" and after is None:
+        rows = list(Approval.pending())
+    else:
+        some = Approval.pending() if state == "pending" else Approval.objects.all()
+        rows = page(some.filter(**given({"pk__gt": after})), after, limit)
+    return {"approvals": [row.as_json() for row in rows], "last": rows[-1].pk if rows else after or 0}
 
 
 def show(caller: Caller, id: Count) -> dict:
@@ -167,9 +174,11 @@ def events_of(caller: Caller, name: Name, after: Count | None = None, limit: Pag
     return {"events": [row.as_json() for row in rows], "last": rows[-1].pk if rows else after or 0}
 
 
-def turns(caller: Caller, name: Name, limit: Page = 50) -> dict:
-    newest = Turn.objects.filter(agent=Container.named(name).name).order_by("-number")[:limit]
-    return {"turns": [turn.as_json() for turn in list(newest)[::-1]]}
+def turns(caller: Caller, name: Name, after: Count | None = None, limit: Page = 50) -> dict:
+    """The newest turns, or those after a number; oldest first."""
+    rows = Turn.objects.filter(agent=Container.named(name).name, **given({"number__gt": after}))
+    found = list(rows.order_by("number")[:limit] if after is not None else rows.order_by("-number")[:limit][::-1])
+    return {"turns": [turn.as_json() for turn in found], "last": found[-1].number if found else after or 0}
 
 
 def logs(

@@ -164,10 +164,10 @@ def events(result: Row) -> list[Block]:
 
 
 def event(row: Row) -> list[Block]:
-    return [f"{row['seq']}  {clock(row['at'])}  {row['kind']}  {first(_gist(row))}"]
+    return [f"{row['seq']}  {clock(row['at'])}  {row['kind']}  {first(told(row))}"]
 
 
-def _gist(row: Row) -> str:
+def told(row: Row) -> str:
     """What an event says, if it is of a kind that says something; else all of it."""
     payload = row["payload"]
     if not isinstance(payload, dict):
@@ -175,8 +175,8 @@ def _gist(row: Row) -> str:
     parts = (payload.get("message") or {}).get("content") if isinstance(payload.get("message"), dict) else None
     if isinstance(parts, list):
         return " ".join(_part(part) for part in parts if isinstance(part, dict))
-    told = payload.get("result") or payload.get("text") or parts
-    return told if isinstance(told, str) else json.dumps(payload, ensure_ascii=False)
+    said = payload.get("result") or payload.get("text") or parts
+    return said if isinstance(said, str) else json.dumps(payload, ensure_ascii=False)
 
 
 def _part(part: Row) -> str:

@@ -49,7 +49,7 @@ class Terminal:
                 write(clean(str(one)))
         else:
             for block in look(result):
-                self._block(block)
+                self.block(block)
 
     def text(self, text: str) -> None:
         """A piece of text as it is: it may stop in the middle of a line, so it gets no end of line."""
@@ -57,7 +57,7 @@ class Terminal:
             sys.stdout.write(clean(text))
             sys.stdout.flush()
 
-    def _block(self, block: Block) -> None:
+    def block(self, block: Block) -> None:
         if isinstance(block, str):
             write(clean(block))
         elif block.rows:
@@ -121,23 +121,33 @@ def one_line(text: str) -> str:
 
 def _print_table(table: Table) -> None:
     from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
 
     # Nothing is cut in a pipe: there the width is what the widest row needs.
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 100_000)
-    drawn = RichTable(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(table.headings)
-    )
-    for number, heading in enumerate(table.headings, 1):
-        drawn.add_column(heading, no_wrap=number < len(table.headings))
-    for row in table.rows:
-        cells = (cell if isinstance(cell, tuple) else (cell, "") for cell in row)
-        drawn.add_row(*(Text(one_line(text), style, no_wrap=True, overflow="ellipsis") for text, style in cells))
     with console.capture() as lines:
-        console.print(drawn)
+        console.print(drawn(table))
     # Rich fills the last column with spaces.
     write("\n".join(line.rstrip() for line in lines.get().rstrip("\n").split("\n")))
+
+
+def drawn(block: Block) -> Any:
+    """A block as rich prints it."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if isinstance(block, str):
+        return Text(clean(block), no_wrap=True, overflow="ellipsis")
+    if not block.rows:
+        return Text(block.empty, "dim")
+    table = RichTable(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(block.headings)
+    )
+    for number, heading in enumerate(block.headings, 1):
+        table.add_column(heading, no_wrap=number < len(block.headings))
+    for row in block.rows:
+        cells = (cell if isinstance(cell, tuple) else (cell, "") for cell in row)
+        table.add_row(*(Text(one_line(text), style, no_wrap=True, overflow="ellipsis") for text, style in cells))
+    return table
 
 
 @contextlib.contextmanager

@@ -11,10 +11,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from broker.wire import Refused, Unreachable
-from hyperhive.cli import containers, decisions, diary, ends, hive, talk
+from hyperhive.cli import completion, containers, decisions, diary, ends, export, hive, talk, top
 from hyperhive.cli.ends import End
 from hyperhive.cli.host import Host
-from hyperhive.cli.parser import arg, build, verb
+from hyperhive.cli.parser import Verb, arg, build, verb
 from hyperhive.cli.since import seconds_ago
 from hyperhive.cli.terminal import Terminal, no_more_readers
 
@@ -34,7 +34,7 @@ def limit(count: int, what: str = "rows") -> tuple[tuple[str, ...], dict[str, An
 
 
 # Verb -> what does it, what it says of itself, its arguments. A coroutine asks the running hive over host.sock.
-VERBS = {
+VERBS: dict[str, Verb] = {
     # ---- the hive
     "serve": verb(
         hive.serve,
@@ -137,6 +137,30 @@ VERBS = {
     ),
     "deny": verb(decisions.deny, "say no, with a reason", ID, arg("--reason", required=True, metavar="TEXT")),
     # ---- upkeep
+    "top": verb(
+        top.top,
+        "the hive on one screen, every second; q ends it",
+        arg("--once", action="store_true", help="print it once"),
+    ),
+    "export": verb(
+        export.export,
+        "everything of a kind, oldest first, to stdout",
+        arg("kind", metavar="KIND", choices=export.KINDS, help="messages, events, approvals or turns"),
+        arg("--agent", metavar="NAME", help="only what is its own"),
+        arg("--since", type=seconds_ago, metavar="TIME", help="only younger: 90s, 10m, 2h, 7d, or an ISO time (UTC)"),
+        arg(
+            "--format",
+            metavar="F",
+            choices=export.FORMS,
+            default="ndjson",
+            help="ndjson (which it is), csv, or md for turns",
+        ),
+    ),
+    "completion": verb(
+        lambda o: completion.completion(o, VERBS),
+        "what a shell needs to complete these verbs",
+        arg("shell", metavar="SHELL", choices=completion.SHELLS, help="bash, zsh or fish"),
+    ),
     "link": verb(hive.link, "a fresh link to sign in with, good once"),
     "vacuum": verb(hive.vacuum, "remove delivered messages past their retention now"),
     "backup": verb(hive.backup, "copy the database while the hive goes on", PATH),
