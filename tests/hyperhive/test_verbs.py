@@ -375,3 +375,16 @@ async def test_rows_of_another_agent_stay_its_own(sockets: dict[str, Path]) -> N
     assert word(refused) == "not_yours"
     assert (await asyncio.to_thread(Turn.objects.get, pk=turn)).outcome == ""
     assert not await asyncio.to_thread(Lease.objects.exists)
+
+
+async def test_approvals_and_turns_are_read_on_from_a_cursor(sockets: dict[str, Path]) -> None:
+    for number in range(3):
+        await ask(sockets["hm1nd"], "request_spawn", name=f"new{number}", why="to look around")
+        await ask(sockets["scout"], "ack", turn=turn_row(f"turn-000{number}", number=number + 1))
+    first = await ask(sockets["operator"], "approvals", state="all", after=0, limit=2)
+    rest = await ask(sockets["operator"], "approvals", state="all", after=first["last"], limit=2)
+    assert [row["agent"] for page in (first, rest) for row in page["approvals"]] == ["new0", "new1", "new2"]
+    turns = await ask(sockets["operator"], "turns", name="scout", after=1, limit=1)
+    assert ([turn["number"] for turn in turns["turns"]], turns["last"]) == ([2], 2)
+    newest = await ask(sockets["operator"], "turns", name="scout", limit=2)
+    assert [turn["number"] for turn in newest["turns"]] == [2, 3]
