@@ -1,15 +1,14 @@
 """`hive serve`: the pages, the sockets, the agents and the periodic jobs, in one process on one event loop."""
 
 import asyncio
-import contextlib
+import faulthandler
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from daphne.server import Server  # first: it chooses Twisted's reactor, and Twisted does not let us choose twice
 
@@ -41,6 +40,8 @@ log = logging.getLogger("hive")
 # Seconds. Leases and exits are looked at this often; a stop takes at most CLOSE, agents that are taken along aside.
 LEASES, EXITS, NUDGE, LOOK = 1.0, 2.0, 60.0, 1.0
 CLOSE = 4.0
+# A stop that has not ended by then is stuck: the process says where, and ends all the same.
+STUCK = 45.0
 REFUSED = 5
 
 
@@ -58,7 +59,15 @@ def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_age
     hive = Hive(host, port, stop_agents)
     hive.run()
     os.close(lock)
-    return hive.exit_code
+    return _leave(hive.exit_code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End now: Python would wait for threads that wait for something slow (a jail, a build), and nothing of theirs is lost."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _address(bind: str) -> tuple[str, int]:
@@ -117,7 +126,7 @@ class Hive:
             http_timeout=60,
             ping_interval=10,
             ping_timeout=10,
-            ready_callable=lambda: asyncio.get_event_loop().create_task(self._start()),
+            ready_callable=self._start_soon,
         )
         self.doors = Doors(self._open_page)
         # Everything here is periodic, by the minute: looking for work every two seconds is often enough.
@@ -128,6 +137,9 @@ class Hive:
         writer.start()
         self.server.run()
         writer.stop()
+
+    def _start_soon(self) -> None:
+        self.starting = asyncio.get_event_loop().create_task(self._start())
 
     async def _start(self) -> None:
         try:
@@ -150,7 +162,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start,
+            self._vacuum_at_start, self._update_at_start, self._claude_at_start,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -161,8 +173,6 @@ class Hive:
             f"hyperhive {__version__} · driver {settings.HIVE_DRIVER} · isolation level {letter}",
             *(f"  not level A: {point}" for point in missing),
         ]
-        if warning := cli.warning():
-            talk.append(f"  {warning}")
         talk.append("open this link to sign in (once, within ten minutes; `hive link` makes another):")
         sys.stderr.write("\n".join(talk) + "\n")
         sys.stderr.flush()
@@ -196,6 +206,10 @@ class Hive:
         if settings.HIVE_AUTO_UPDATE:
             await asyncio.to_thread(update.auto)
 
+    async def _claude_at_start(self) -> None:
+        if warning := await asyncio.to_thread(cli.warning):
+            log.warning("%s", warning)
+
     async def _alive(self) -> None:
         """From the loop itself: were it stuck, systemd would start the hive anew."""
         while seconds := heartbeat():
@@ -215,18 +229,26 @@ class Hive:
             self._stopping = asyncio.get_running_loop().create_task(self._stop())
 
     async def _stop(self) -> None:
+        faulthandler.dump_traceback_later(STUCK, exit=True)
         notify("STOPPING=1")
         log.info("stopping%s", " with all agents" if self.stop_agents else "; agents run on")
-        for task in self.tasks:
-            task.cancel()
-        with contextlib.suppress(TimeoutError):
+        try:
+            # Asked to stop in the middle of its start, it would go on starting what was just stopped.
+            await asyncio.wait([self.starting], timeout=CLOSE)
+            for task in self.tasks:
+                task.cancel()
             if self.stop_agents:
                 await asyncio.to_thread(work.stop_agents)
             async with asyncio.timeout(CLOSE):
                 await self.doors.close()
-                await asyncio.to_thread(partial(self.jobs.stop, graceful=False))
+                self.jobs.stop()
                 await asyncio.to_thread(work.stop)
-        self.server.stop()
+        except TimeoutError:
+            log.warning("not everything ended within %.0f s; what is under way is taken up at the next start", CLOSE)
+        except Exception:  # whatever it was, a hive that was told to stop stops
+            log.exception("the hive did not stop in good order")
+        finally:
+            self.server.stop()
 
 
 async def _surely(act: Callable[[], Awaitable[None]]) -> None:

@@ -83,7 +83,7 @@ class Hive:
         assert self.daemon is not None
         self.daemon.send_signal(number)
         try:
-            code = self.daemon.wait(30)
+            code = self.daemon.wait(60)
         except subprocess.TimeoutExpired:
             self.daemon.kill()
             raise
