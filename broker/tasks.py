@@ -6,6 +6,7 @@ import time
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task
 
+from .age import Age
 from .jobs import recorded
 from .models import Message
 from .writer import writer
@@ -20,6 +21,7 @@ def vacuum_now() -> int:
 
     The count, logged when not 0.
     """
+    writer.wait(Age.count)
     total = 0
     while deleted := writer.wait(Message.vacuum):
         total += deleted

@@ -24,6 +24,7 @@ from approvals import tasks as _approval_tasks  # noqa: F401 (Huey knows a task 
 from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
+from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
 from lifecycle import cli, drivers, isolation, work
 from lifecycle import tasks as lifecycle_tasks
@@ -239,7 +240,8 @@ async def _surely(act: Callable[[], Awaitable[None]]) -> None:
 
 
 def _first_rows() -> None:
-    """The mailboxes that every hive has, and its manager."""
+    """The mailboxes that every hive has, and its manager; and how old it is, before anything is delivered."""
+    Age.count()
     for name, role in ((OPERATOR, "operator"), (HIVE, "hive")):
         Mailbox.objects.get_or_create(name=name, defaults={"role": role, "open": name == OPERATOR})
     Container.ensure_manager()
