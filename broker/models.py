@@ -241,7 +241,7 @@ class Message(models.Model):
     # ---- age
 
     @classmethod
-    def vacuum(cls, most: int = 500) -> int:
+    def vacuum(cls, most: int) -> int:
         """Delete up to `most` delivered messages past their retention; what is undelivered stays, whatever its age."""
         # A message's mark may be an hour behind: so often is the age counted.
         oldest = Age.now() - settings.HIVE_MESSAGE_RETENTION_DAYS * DAY - DAY / 24
