@@ -51,7 +51,8 @@ CLAIMED = """
 """
 ROLE = "SELECT role FROM broker_mailbox WHERE name = :name"
 ACK = """
-    UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = ''
+    UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = '',
+        aged = COALESCE((SELECT seconds FROM broker_age WHERE id = 1), 0)
     WHERE turn = :turn AND state = 'claimed' AND recipient = :recipient
     RETURNING id
 """
@@ -62,6 +63,12 @@ ANY = """
 HOLD = """
     INSERT INTO broker_lease (turn, recipient, boot, until) VALUES (:turn, :recipient, :boot, :until)
     ON CONFLICT (turn) DO UPDATE SET recipient = excluded.recipient, boot = excluded.boot, until = excluded.until
+"""
+VACUUM = """
+    DELETE FROM broker_message WHERE id IN (
+        SELECT id FROM broker_message WHERE state = 'delivered' AND aged < :oldest ORDER BY aged LIMIT :most
+    )
+    RETURNING id
 """
 DROP = "DELETE FROM broker_lease WHERE turn = :turn AND recipient = :recipient RETURNING turn"
 

@@ -1,27 +1,54 @@
-"""Huey's hourly vacuum, which also runs at start."""
+"""Huey's hourly jobs: the vacuum, which also runs at start, and a backup."""
 
 import logging
 import time
+from functools import partial
 
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task
 
+from . import backups
+from .age import Age
+from .jobs import recorded
 from .models import Message
+from .writer import writer
 
-log = logging.getLogger("hive.vacuum")
+log = logging.getLogger("hive.jobs")
+
+HOUR = 3600
+# Rows of a batch, at most and at least, and seconds: a batch that takes longer is followed by one of half its size.
+BATCH, LEAST, LONG, PAUSE = 500, 50, 0.01, 0.01
 
 
 def vacuum_now() -> int:
-    """Delete what is past its retention, in batches with a pause so that no sender waits; the count, logged when not 0."""
-    total = 0
-    while deleted := Message.vacuum():
+    """Delete what is past its retention, in batches of the one writer's, with a pause: a sender waits for one of them.
+
+    The count, logged when not 0.
+    """
+    writer.wait(Age.count)
+    total, most = 0, BATCH
+    while True:
+        begun = time.monotonic()
+        deleted = writer.wait(partial(Message.vacuum, most))
         total += deleted
-        time.sleep(0.01)
+        if deleted < most:
+            break
+        most = max(LEAST, most // 2) if time.monotonic() - begun > LONG else min(BATCH, most * 2)
+        time.sleep(PAUSE)
     if total:
         log.info("vacuum: %d delivered messages past their retention removed", total)
     return total
 
 
 @db_periodic_task(crontab(minute="0"))
-def vacuum() -> None:
-    vacuum_now()
+@recorded("vacuum", HOUR)
+def vacuum() -> str:
+    return f"{vacuum_now()} delivered messages removed"
+
+
+@db_periodic_task(crontab(minute="30"))
+@recorded("backup", HOUR)
+def backup() -> str:
+    copy, gone = backups.make("hourly"), backups.prune()
+    log.info("backup: %s; %d older ones removed", copy, len(gone))
+    return f"{copy.name}, {copy.stat().st_size} bytes"

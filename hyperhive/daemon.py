@@ -23,9 +23,10 @@ from approvals import tasks as _approval_tasks  # noqa: F401 (Huey knows a task 
 from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
+from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
-from lifecycle import cli, drivers, isolation, update, work
-from lifecycle import tasks as _lifecycle_tasks  # noqa: F401
+from lifecycle import cli, drivers, isolation, work
+from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
 
 from . import __version__, asgi
@@ -200,11 +201,10 @@ class Hive:
             await asyncio.sleep(EXITS)
 
     async def _vacuum_at_start(self) -> None:
-        await asyncio.to_thread(broker_tasks.vacuum_now)
+        await asyncio.to_thread(broker_tasks.vacuum.call_local)
 
     async def _update_at_start(self) -> None:
-        if settings.HIVE_AUTO_UPDATE:
-            await asyncio.to_thread(update.auto)
+        await asyncio.to_thread(lifecycle_tasks.auto_update.call_local)
 
     async def _claude_at_start(self) -> None:
         if warning := await asyncio.to_thread(cli.warning):
@@ -262,7 +262,8 @@ async def _surely(act: Callable[[], Awaitable[None]]) -> None:
 
 
 def _first_rows() -> None:
-    """The mailboxes that every hive has, and its manager."""
+    """The mailboxes that every hive has, and its manager; and how old it is, before anything is delivered."""
+    Age.count()
     for name, role in ((OPERATOR, "operator"), (HIVE, "hive")):
         Mailbox.objects.get_or_create(name=name, defaults={"role": role, "open": name == OPERATOR})
     Container.ensure_manager()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 from pydantic import Field
 
@@ -15,6 +14,7 @@ from agents import cli
 from agents.models import Agent, Event, Turn
 from approvals import intake
 from approvals.models import Approval
+from broker import backups
 from broker.events import publish_on_commit
 from broker.models import Lease, Message
 from broker.tasks import vacuum_now
@@ -211,14 +211,16 @@ def vacuum(caller: Caller) -> dict:
 
 def backup(caller: Caller, path: str | None = None) -> dict:
     """A consistent copy of the database; the hive goes on meanwhile."""
-    name = timezone.now().strftime("hive-%Y%m%d-%H%M%S.sqlite3")
-    target = Path(path) if path else settings.HIVE_STATE_DIR / "backups" / name
-    if not target.is_absolute():
-        raise Refused("bad_params", f"A backup needs an absolute path, not {path!r}.", "relative_path")
-    if target.exists():
-        raise Refused("conflict", f"{target} is there already.", "file_exists")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connection.cursor().execute("VACUUM INTO %s", [str(target)])
+    if path is None:
+        target = backups.make("hive")
+    else:
+        target = Path(path)
+        if not target.is_absolute():
+            raise Refused("bad_params", f"A backup needs an absolute path, not {path!r}.", "relative_path")
+        if target.exists():
+            raise Refused("conflict", f"{target} is there already.", "file_exists")
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        backups.copy(target)
     return {"path": str(target), "bytes": target.stat().st_size}
 
 

@@ -12,7 +12,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.utils import timezone
+from django.db.migrations.loader import MigrationLoader
+
+from broker import backups
+from broker.points import reached
 
 log = logging.getLogger("hive")
 
@@ -36,13 +39,13 @@ def open_state() -> int:
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         _runtime_dir(settings.HIVE_RUNTIME_DIR)
-        lock = _lock(state / "lock")
+        held = lock(state / "lock")
         _enough_room(state)
         _secret_key(state / "secret_key")
     except OSError as error:
         raise CannotStart(_sentence(error)) from None
     open_database(state)
-    return lock
+    return held
 
 
 def _sentence(error: OSError) -> str:
@@ -62,17 +65,18 @@ def _runtime_dir(path: Path) -> None:
         )
 
 
-def _lock(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def lock(path: Path) -> int:
+    """One hive per state directory: the descriptor, which the kernel lets go of however the process ends."""
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(lock)
+        os.close(held)
         raise CannotStart(
             f"Another `hive serve` already runs on {path.parent}: use it, or set HIVE_STATE_DIR for a second hive.",
             TEMPFAIL,
         ) from None
-    return lock
+    return held
 
 
 def _enough_room(state: Path) -> None:
@@ -102,15 +106,17 @@ def write_new(path: Path, text: str) -> None:
 
 def open_database(state: Path) -> None:
     """Check it, copy it aside where the code is newer, migrate it. The marker says that there once was one."""
-    database, marker = state / "hive.sqlite3", state / "marker"
-    if marker.exists():
+    database = state / "hive.sqlite3"
+    if (state / "marker").exists() or (database.exists() and database.stat().st_size):
         _must_be_whole(database)
-        _must_not_be_newer()
-    elif database.exists() and database.stat().st_size:
-        _must_be_whole(database)
-    _migrate(state)
-    if not marker.exists():
-        write_new(marker, "This directory holds a hive: a missing database is a loss, not a fresh start.\n")
+        _must_not_be_newer(database)
+    _migrate()
+    mark(state)
+
+
+def mark(state: Path) -> None:
+    if not (state / "marker").exists():
+        write_new(state / "marker", "This directory holds a hive: a missing database is a loss, not a fresh start.\n")
 
 
 def _must_be_whole(database: Path) -> None:
@@ -127,31 +133,44 @@ def _must_be_whole(database: Path) -> None:
 
 
 def _damaged(database: Path, how: str) -> CannotStart:
-    backups = sorted((database.parent / "backups").glob("*.sqlite3"), key=lambda file: file.stat().st_mtime)
-    advice = f"The newest backup is {backups[-1]}: put it in its place." if backups else "There is no backup of it."
-    return CannotStart(f"The database {database} is damaged ({how}). Nothing was changed. {advice}", CONFIG)
+    return CannotStart(f"The database {database} is damaged ({how}). Nothing was changed. {_advice()}", CONFIG)
 
 
-def _must_not_be_newer() -> None:
-    loader = MigrationExecutor(connection).loader
-    known = set(loader.disk_migrations or ())
-    ahead = sorted(f"{app}.{name}" for app, name in set(loader.applied_migrations) - known)
-    if ahead:
+def _advice() -> str:
+    """Only what was read to its end is recommended."""
+    for backup in backups.good():
+        if not ahead(backup):
+            return f"The newest good backup is {backup}: `hive restore {backup}` puts it in its place."
+    return "There is no good backup of it."
+
+
+def _must_not_be_newer(database: Path) -> None:
+    if later := ahead(database):
         raise CannotStart(
-            f"The database was written by a newer hyperhive ({ahead[0]} is not known here). "
-            "Nothing was changed: update hyperhive.",
+            f"The database was written by a newer hyperhive ({later} is not known here). "
+            f"Nothing was changed: update hyperhive. {_advice()}",
             CONFIG,
         )
 
 
-def _migrate(state: Path) -> None:
+def ahead(database: Path) -> str:
+    """The first migration in it that this code does not know; '' when there is none."""
+    known = set(MigrationLoader(None).disk_migrations or ())
+    plain = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        applied = set(plain.execute("SELECT app, name FROM django_migrations"))
+    finally:
+        plain.close()
+    return next((f"{app}.{name}" for app, name in sorted(applied - known)), "")
+
+
+def _migrate() -> None:
     executor = MigrationExecutor(connection)
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not pending:
         return
     if executor.loader.applied_migrations:
-        copy = state / "backups" / timezone.now().strftime("before-migration-%Y%m%d-%H%M%S.sqlite3")
-        copy.parent.mkdir(mode=0o700, exist_ok=True)
-        connection.cursor().execute("VACUUM INTO %s", [str(copy)])
-        log.info("the database is brought up to date; as it was it is kept in %s", copy)
+        log.info("the database is brought up to date; as it was it is kept in %s", backups.make("before-migration"))
+    reached("migrate.copied")
     call_command("migrate", verbosity=0, interactive=False)
+    reached("migrate.done")

@@ -1,5 +1,6 @@
 """Verbs on the hive as a whole: run one, watch a demonstration, keep it tidy."""
 
+from pathlib import Path
 from typing import Any
 
 from . import looks
@@ -29,3 +30,11 @@ async def vacuum(host: Host, out: Terminal, o: Any) -> None:
 
 async def backup(host: Host, out: Terminal, o: Any) -> None:
     out.result(await host.ask("backup", path=o.path), looks.backed_up, lambda result: [result["path"]])
+
+
+def restore(o: Any) -> None:
+    """No hive runs, so it is done here."""
+    from hyperhive.restore import restore
+
+    done = restore(Path(o.path))
+    Terminal(o.json, o.quiet).result(done, looks.restored, lambda result: [result["restored"]])

@@ -280,3 +280,8 @@ def vacuumed(result: Row) -> list[Block]:
 
 def backed_up(result: Row) -> list[Block]:
     return [f"{result['path']} ({result['bytes']} bytes)"]
+
+
+def restored(result: Row) -> list[Block]:
+    kept = [f"what was there before is kept in {result['aside']}"] if result["aside"] else []
+    return [f"{result['restored']} is the hive's database now", *kept, "`hive serve` starts with it"]

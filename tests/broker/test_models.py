@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from broker import hot
+from broker.age import DAY, Age
 from broker.models import ATTEMPTS, BODY, HIVE, Lease, Mailbox, Message, boot_clock, boot_id
 from broker.wire import Refused
 
@@ -173,6 +174,7 @@ def test_a_turn_passes_its_chain_on_one_hop_further() -> None:
 
 
 def test_the_vacuum_takes_only_what_was_delivered_long_ago() -> None:
+    Age.objects.create(pk=1, seconds=31 * DAY, wall=0, boot="", ran=0)
     old = timezone.now() - timedelta(days=31)
     for name in ("delivered", "queued", "claimed", "dead"):
         Message.objects.create(
@@ -180,9 +182,10 @@ def test_the_vacuum_takes_only_what_was_delivered_long_ago() -> None:
             delivered_at=old if name == "delivered" else None,
         )  # fmt: skip
     Message.objects.create(
-        cid="young", sender="hm1nd", recipient="scout", body="x", state="delivered", delivered_at=timezone.now()
-    )
-    assert Message.vacuum() == 1
+        cid="young", sender="hm1nd", recipient="scout", body="x", state="delivered", delivered_at=timezone.now(),
+        aged=2 * DAY,
+    )  # fmt: skip
+    assert Message.vacuum(500) == 1
     assert set(Message.objects.values_list("cid", flat=True)) == {"queued", "claimed", "dead", "young"}
 
 
@@ -192,7 +195,7 @@ def plan(sql: str, **params: str) -> str:
 
 STATEMENTS = {
     name: hot.with_columns(getattr(hot, name))
-    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "ROLE")
+    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "ROLE", "VACUUM")
 }
 
 
@@ -205,6 +208,8 @@ def test_a_hot_statement_reads_indexes_and_never_a_table(name: str) -> None:
         assert "message_queued" in steps
     if name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY"):
         assert "message_claimed" in steps
+    if name == "VACUUM":
+        assert "message_aged" in steps
 
 
 def test_what_a_turn_holds_is_found_by_a_partial_index() -> None:
@@ -212,6 +217,7 @@ def test_what_a_turn_holds_is_found_by_a_partial_index() -> None:
 
 
 def test_the_raw_statements_say_what_the_orm_says() -> None:
+    Age.objects.create(pk=1, seconds=7.5, wall=0, boot="", ran=0)
     cause = Message.send("operator", "hm1nd", "why not", cid="cause-0001")
     Message.take("hm1nd", "turn-zero", "turn-zero", 60)
     queued = Message.post("hm1nd", "scout", "hällo", reply_to=cause.pk, turn="turn-zero")
@@ -228,6 +234,6 @@ def test_the_raw_statements_say_what_the_orm_says() -> None:
     assert 0 < lease.until - boot_clock() <= 60
     assert Message.ack("scout", "turn-one") == 1
     row.refresh_from_db()
-    assert row.state == Message.State.DELIVERED
+    assert (row.state, row.aged) == (Message.State.DELIVERED, 7.5)
     assert timezone.now() - timedelta(seconds=60) < row.delivered_at <= timezone.now()
     assert not Lease.objects.filter(turn="turn-one").exists()

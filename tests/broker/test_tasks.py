@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from broker import tasks
+from broker.age import DAY, Age
 from broker.models import Message
 
 pytestmark = pytest.mark.django_db
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.django_db
 def test_more_than_one_batch_goes_in_one_vacuum_and_the_count_is_logged(monkeypatch) -> None:
     said = []
     monkeypatch.setattr(tasks.log, "info", lambda words, *args: said.append(words % args))
+    Age.objects.create(pk=1, seconds=31 * DAY, wall=0, boot="", ran=0)
     old = timezone.now() - timedelta(days=31)
     Message.objects.bulk_create(
         Message(cid=f"{n}", sender="a", recipient="b", body="x", state="delivered", delivered_at=old)

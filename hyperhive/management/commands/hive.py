@@ -164,6 +164,11 @@ VERBS: dict[str, Verb] = {
     "link": verb(hive.link, "a fresh link to sign in with, good once"),
     "vacuum": verb(hive.vacuum, "remove delivered messages past their retention now"),
     "backup": verb(hive.backup, "copy the database while the hive goes on", PATH),
+    "restore": verb(
+        hive.restore,
+        "put a backup in the database's place, while no hive runs",
+        arg("path", type=os.path.abspath, metavar="PATH", help="the backup; what it replaces is kept aside"),
+    ),
 }
 
 
