@@ -14,6 +14,8 @@ from broker import hot
 from broker.events import publish_on_commit
 from broker.wire import Refused
 
+from .logins import Login as Login
+
 # What the harness says of itself -> what it looks like; offline, rebuilding, failing and paused are the container's.
 STATES = {
     "idle": "●",

@@ -64,7 +64,7 @@ async def listen(
     verb: Verb,
     *,
     session: Session | None = None,
-    polls: frozenset[str] = frozenset({"recv", "renew"}),
+    polls: frozenset[str] = frozenset({"recv", "renew", "login_wish"}),
     uids: frozenset[int] | None = None,
     gid: int | None = None,
     connections: int = CONNECTIONS,

@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from .journal import Journal
 
+IDLE = ("idle", "")
+NOT_LOGGED_IN = ("login", "Claude is not logged in.")
+
 
 class Calm:
     """`stopping` is set when the harness is to end: everything here ends at once then."""
@@ -19,6 +22,8 @@ class Calm:
         self.journal, self.credentials = journal, credentials
         self.said: tuple[str, str, datetime | None] | None = None
         self.stopping = asyncio.Event()
+        # As claude itself says; None until it was asked.
+        self.logged_in: bool | None = None
 
     async def say(self, state: str, why: str = "", until: datetime | None = None) -> None:
         """Tell what the agent is doing, when it is news."""
@@ -27,6 +32,16 @@ class Calm:
         self.said = (state, why, until)
         payload = {"state": state, "why": why} | ({"until": until.isoformat()} if until else {})
         await self.journal.append("state", payload)
+
+    async def wait(self) -> None:
+        """Say that the next message is waited for, and whether it will be of use."""
+        await self.say(*(NOT_LOGGED_IN if self.logged_in is False else IDLE))
+
+    async def knows(self, logged_in: bool) -> None:
+        """It counts at once for an agent that waits, else when it waits next."""
+        self.logged_in = logged_in
+        if self.said in ((*IDLE, None), (*NOT_LOGGED_IN, None)):
+            await self.wait()
 
     async def rest(self, state: str, why: str, seconds: float) -> None:
         """Claim nothing for so long, or until somebody has logged in."""

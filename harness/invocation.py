@@ -10,9 +10,9 @@ from pathlib import Path
 
 from agents import cli
 
+from . import leftovers
 from .claude import NoClaude
 from .config import Config
-from .leftovers import MARK
 
 # Seconds for the binary to say its version and its flags.
 PROBE = 30.0
@@ -45,7 +45,7 @@ class Binary:
 
 async def probe(config: Config) -> Binary:
     """Ask the binary for its version and flags; NoClaude when it is missing, broken or too old."""
-    version, help_ = await asyncio.gather(_output(config, "--version"), _output(config, "--help"))
+    version, help_ = await asyncio.gather(said(config, "--version"), said(config, "--help"))
     try:
         too_old = cli.parse(version) < cli.parse(cli.FLOOR)
     except (ValueError, IndexError):
@@ -55,21 +55,23 @@ async def probe(config: Config) -> Binary:
     return Binary(version.split()[0], "--system-prompt-snapshot" in help_)
 
 
-async def _output(config: Config, flag: str) -> str:
+async def said(config: Config, *words: str, seconds: float = PROBE) -> str:
+    """What claude answers to that on its stdout; NoClaude when there is no claude, or none that ends."""
     try:
         process = await asyncio.create_subprocess_exec(
             # Under the agent's own variables: one of them may be what keeps claude from starting.
-            config.claude, flag, env=config.env | config.base | FIXED, stdin=asyncio.subprocess.DEVNULL,
+            config.claude, *words, env=config.env | config.base | FIXED, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd="/",
         )  # fmt: skip
     except OSError as error:
         raise NoClaude(f"{config.claude} cannot be run: {error.strerror}.") from None
     try:
-        async with asyncio.timeout(PROBE):
-            return (await process.communicate())[0].decode(errors="replace").strip()
+        with leftovers.spared(process.pid):
+            async with asyncio.timeout(seconds):
+                return (await process.communicate())[0].decode(errors="replace").strip()
     except TimeoutError:
         process.kill()
-        raise NoClaude(f"{config.claude} {flag} does not end.") from None
+        raise NoClaude(f"{config.claude} {' '.join(words)} does not end.") from None
 
 
 def write_files(folder: Path, config: Config, role: str, relay: Path) -> None:
@@ -101,7 +103,7 @@ def argv(config: Config, binary: Binary, folder: Path, session: list[str]) -> li
 def environment(config: Config, port: int) -> dict[str, str]:
     """Built from nothing; what the operator configured comes first, so that it cannot undo what is fixed."""
     proxy = f"http://127.0.0.1:{port}"
-    given = identity(config) | config.env | config.base | FIXED | {MARK: str(config.journal)}
+    given = identity(config) | config.env | config.base | FIXED | {leftovers.MARK: str(config.journal)}
     given |= {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
     if config.model_url == "relay":
         return given | {"ANTHROPIC_BASE_URL": proxy, "ANTHROPIC_API_KEY": DUMMY_KEY}

@@ -10,17 +10,30 @@ import ctypes
 import os
 import signal
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "HIVE_JOURNAL_OF"
 # Seconds for the kernel to take down what was killed.
 PATIENCE = 2.0
+# Processes that are no turn's: they and what is below them live on.
+_spared: set[int] = set()
 
 
 def adopt() -> None:
     """From now on orphans below this process become its children."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def spared(pid: int) -> Iterator[None]:
+    """Keep it from being swept: it is not the turn's, it only runs beside it."""
+    _spared.add(pid)
+    try:
+        yield
+    finally:
+        _spared.discard(pid)
 
 
 async def sweep(mark: str) -> int:
@@ -40,6 +53,8 @@ async def sweep(mark: str) -> int:
 
 def _left(mark: str) -> set[int]:
     parents = _parents()
+    for pid in [pid for top in _spared for pid in (top, *_below(top, parents))]:
+        parents.pop(pid, None)
     below = _below(os.getpid(), parents)
     for pid in [pid for pid in below if _is_zombie(pid)]:
         below.discard(pid)

@@ -17,6 +17,7 @@ from . import bridge, diary, leftovers
 from .config import Config
 from .host import Host
 from .journal import Journal
+from .login import Login
 from .relay import Relay
 from .turns import Turns
 
@@ -33,15 +34,16 @@ async def serve() -> None:
         replaying = asyncio.create_task(journal.replay(host))
         looping = asyncio.create_task(turns.loop())
         overdue = asyncio.create_task(_overdue(turns))
+        login = asyncio.create_task(Login(host, turns.calm, turns.port).keep())
         try:
             done, _ = await asyncio.wait({replaying, looping, overdue}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             await _last_events(journal)
         finally:
-            for task in (replaying, looping, overdue):
+            for task in (replaying, looping, overdue, login):
                 task.cancel()
-            await asyncio.gather(replaying, looping, overdue, return_exceptions=True)
+            await asyncio.gather(replaying, looping, overdue, login, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -124,7 +124,7 @@ class Turns:
         self.failed = await self.journal.write(partial(diary.failures_in_a_row, agent, RETRIED))
 
     async def _claim(self) -> list[dict[str, Any]]:
-        await self.calm.say("idle")
+        await self.calm.wait()
         turn = self._next_turn()
         asked = self.host.ask("recv", turn=turn, wait=POLL, lease=LEASE, key=turn)
         reply = await self.calm.unless_stopping(asked)

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 from pydantic import Field
 
-from agents.models import Agent, Event, Turn
+from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval, check_why
 from broker.events import Subscription, publish_on_commit
@@ -119,6 +119,31 @@ def hello(caller: Caller, harness: Id, cli_version: Annotated[str, Field(max_len
     return {"name": caller.name, "role": caller.role, "seq": agent.seq, "number": newest, "paused": paused}
 
 
+async def login_wish(caller: Caller, wait: Wait = 0) -> dict:
+    """What the operator wishes of the caller's login to Claude; answers early when there is something."""
+    deadline = asyncio.get_running_loop().time() + wait
+    with Subscription(f"control:{caller.name}") as control:
+        while not (wish := await asyncio.to_thread(lambda: Login.of(caller.name).next()))["wish"]:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0 or not await control.wait(left):
+                break
+    return wish
+
+
+def login_says(
+    caller: Caller,
+    state: Literal["", "starting", "waiting", "checking", "ok", "failed"],
+    takes: Count = 0,
+    link: Annotated[str, Field(max_length=2000)] = "",
+    words: Annotated[str, Field(max_length=500)] = "",
+    logged_in: bool | None = None,
+    account: Annotated[str, Field(max_length=200)] = "",
+) -> dict:
+    """How the caller's login stands; `takes` is the number of the wish that it took up."""
+    Login.of(caller.name).says(state, takes, link, words, logged_in, account)
+    return {"taken": takes}
+
+
 def why_me(caller: Caller) -> dict:
     """Why the caller is in the state it is in."""
     return why(caller, caller.name)
@@ -146,7 +171,7 @@ CAUSES = {
 FIXES = {
     "offline": "hive start {name}",
     "paused": "hive resume {name}",
-    "login": "HIVE_ANTHROPIC_API_KEY_FILE=/path/to/key hive serve",
+    "login": "hive login {name}",
     "failing": "hive logs {name}",
 }
 

@@ -1,6 +1,7 @@
 """What the operator may say."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.utils import timezone
 from pydantic import Field
 
 from agents import cli
-from agents.models import Agent, Event, Turn
+from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval
 from broker import backups
@@ -92,6 +93,35 @@ def interrupt(caller: Caller, name: Name) -> dict:
     Agent.objects.filter(name=name).update(interrupt=lease.turn)
     publish_on_commit(f"control:{name}")
     return container.as_json()
+
+
+def login(caller: Caller, name: Name) -> dict:
+    """Begin a login to Claude in an agent's container; its link comes with `login_state`."""
+    return Container.named(name).log_in().as_json()
+
+
+def login_state(caller: Caller, name: Name) -> dict:
+    return Login.of(Container.named(name).name).as_json()
+
+
+def login_code(caller: Caller, name: Name, code: Annotated[str, Field(max_length=2000)]) -> dict:
+    """Pass on the code that the sign-in page showed."""
+    return wished(name, partial(Login.give, code=code))
+
+
+def login_cancel(caller: Caller, name: Name) -> dict:
+    return wished(name, Login.cancel)
+
+
+def logout(caller: Caller, name: Name) -> dict:
+    """Have claude in that container forget its login."""
+    return wished(name, Login.log_out)
+
+
+def wished(name: str, verb: Callable[[Login], None]) -> dict:
+    login = Login.of(Container.named(name).name)
+    verb(login)
+    return login.as_json()
 
 
 def approvals(

@@ -33,6 +33,8 @@ AGENT = {
     "events": Verb(agent.events, "write"),
     "hello": Verb(agent.hello, "write"),
     "why": Verb(agent.why_me, "read"),
+    "login_wish": Verb(agent.login_wish, "poll"),
+    "login_says": Verb(agent.login_says, "write"),
 }
 
 MANAGER = AGENT | {
@@ -61,6 +63,11 @@ OPERATOR = {
     "pause": Verb(operator.pause, "write"),
     "resume": Verb(operator.resume, "write"),
     "interrupt": Verb(operator.interrupt, "write"),
+    "login": Verb(operator.login, "write"),
+    "login_state": Verb(operator.login_state, "read"),
+    "login_code": Verb(operator.login_code, "write"),
+    "login_cancel": Verb(operator.login_cancel, "write"),
+    "logout": Verb(operator.logout, "write"),
     "approvals": Verb(operator.approvals, "read"),
     "show": Verb(operator.show, "read"),
     "history": Verb(operator.history, "read"),

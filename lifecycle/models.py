@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
-from agents.models import Agent
+from agents.models import Agent, Login
 from broker import hot
 from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
@@ -248,6 +248,16 @@ class Container(models.Model):
         self.save(update_fields=["paused", "paused_at"])
         publish_on_commit(f"control:{self.name}", f"inbox:{self.name}")
         self._changed()
+
+    def log_in(self) -> Login:
+        """Begin a login to Claude in it."""
+        if self.state()[0] == "offline":
+            raise Refused(
+                "conflict", f"{self.name} does not run: start it with 'hive start {self.name}'.", "not_running"
+            )
+        login = Login.of(self.name)
+        login.begin()
+        return login
 
     def _changed(self) -> None:
         publish_on_commit("containers", f"agent:{self.name}")

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from git.exc import GitError
 
-from agents.models import Agent, Event, Turn
+from agents.models import Agent, Event, Login, Turn
 from broker.events import publish
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
@@ -198,6 +198,7 @@ def purge(row: Container, driver: Driver) -> Result:
         for rows in (Event.objects.filter(agent=row.name), Turn.objects.filter(agent=row.name)):
             rows.delete()
         Agent.objects.filter(pk=row.name).delete()
+        Login.objects.filter(pk=row.name).delete()
         Mailbox.objects.filter(pk=row.name).delete()
     return {"status": Container.Status.DESTROYED, "error": "", "purged": removed}
 

@@ -118,6 +118,19 @@ def why(result: Row) -> list[Block]:
     return [f"{result['name']}: {result['state']}", first(result["why"]) or "No reason is known.", *mend]
 
 
+def login(row: Row) -> list[Block]:
+    if row["state"] == "ok" or (row["logged_in"] and not row["state"]):
+        return [f"{row['name']}: logged in, {row['account']}"]
+    return [f"{row['name']}: {LOGINS.get(row['state'], row['state'])}"]
+
+
+LOGINS = {"": "logged out, as soon as its harness hears of it", "checking": "claude checks the code"}
+
+
+def login_link(row: Row) -> list[Block]:
+    return [row["link"]]
+
+
 # ---- messages
 
 

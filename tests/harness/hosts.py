@@ -1,6 +1,7 @@
 """A host for a harness to talk to: the verbs in memory on the real wire, the tools on the real MCP server."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ TOOLS = {
     "why": {},
 }
 
-VERBS = ("hello", "recv", "renew", "ack", "release", "events")
+VERBS = ("hello", "recv", "renew", "ack", "release", "events", "login_wish", "login_says")
 
 
 class FakeHost:
@@ -41,6 +42,9 @@ class FakeHost:
         self.interrupted: set[str] = set()
         self.lost: set[str] = set()
         self.with_mcp = True
+        # What the operator wishes of the login, and what was said of it.
+        self.wish: dict[str, Any] = {"wish": "", "number": 0}
+        self.logins: list[dict[str, Any]] = []
         # How long the tools take, and what the next call of one waits for.
         self.tool: Callable[[str], Any] | None = None
         self.changed = asyncio.Condition()
@@ -84,6 +88,10 @@ class FakeHost:
         async with asyncio.timeout(seconds), self.changed:
             await self.changed.wait_for(true)
         return true()
+
+    async def wishes(self, wish: str, **how: Any) -> None:
+        self.wish = {"wish": wish, "number": self.wish["number"] + 1} | how
+        await self._changed()
 
     def kinds(self) -> list[str]:
         return [event["kind"] for event in self.events]
@@ -137,6 +145,18 @@ class FakeHost:
             return {"interrupt": False, "paused": False}
         return {"interrupt": True, "paused": False}
 
+    async def _login_wish(self, wait: float) -> dict[str, Any]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait), self.changed:
+                await self.changed.wait_for(lambda: self.wish["wish"])
+        return self.wish
+
+    async def _login_says(self, state: str, takes: int, **how: Any) -> dict[str, Any]:
+        self.logins.append({"state": state} | how)
+        if takes == self.wish["number"]:
+            self.wish = {"wish": "", "number": takes}
+        return {"taken": takes}
+
     async def _ack(self, turn: dict[str, Any]) -> dict[str, Any]:
         self.acks.append(turn)
         return {"acked": len(self.held.pop(turn["id"], []))}
@@ -163,7 +183,7 @@ class FakeHost:
         self._open.add(writer)
         peer = Peer.of(writer.get_extra_info("socket"))
         session = self._session if self.with_mcp else None
-        polls = frozenset({"recv", "renew"})
+        polls = frozenset({"recv", "renew", "login_wish"})
         try:
             await wire.Connection(peer, reader, writer, self._verb, session, polls).serve()
         except ConnectionError:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ONLY_OPERATOR = {
     "list", "status", "spawn", "stop", "rebuild", "destroy", "pause", "resume", "interrupt", "approvals", "show", "approve",
     "deny", "messages", "turns", "logs", "requeue", "link", "vacuum", "backup", "about", "rebuild_many", "history", "rollback",
+    "login", "login_state", "login_code", "login_cancel", "logout",
 }  # fmt: skip
 ONLY_MANAGER = {"request_spawn", "request_apply_commit", "list_agents"}
 
@@ -75,7 +76,9 @@ def word(refused: pytest.ExceptionInfo[Refused]) -> str:
 
 def test_the_table_gives_each_role_its_own_verbs() -> None:
     assert set(VERBS["manager"]) - set(VERBS["agent"]) == ONLY_MANAGER | {"kill", "start", "restart"}
-    assert set(VERBS["agent"]) == {"send", "recv", "ack", "release", "renew", "events", "hello", "why"}
+    assert set(VERBS["agent"]) == {
+        "send", "recv", "ack", "release", "renew", "events", "hello", "why", "login_wish", "login_says",
+    }  # fmt: skip
 
 
 async def test_no_agent_can_say_what_only_others_may(sockets: dict[str, Path]) -> None:
@@ -107,6 +110,28 @@ async def test_a_message_goes_from_one_socket_to_the_other(sockets: dict[str, Pa
     assert (message["sender"], message["sender_role"], message["attempt"]) == ("hm1nd", "manager", 1)
     assert await ask(sockets["scout"], "ack", turn=turn_row(turn)) == {"acked": 1}
     assert (await asyncio.to_thread(Message.objects.get, pk=message["id"])).state == "delivered"
+
+
+async def test_a_login_goes_from_the_operator_to_the_harness_and_back(sockets: dict[str, Path]) -> None:
+    scout, operator = sockets["scout"], sockets["operator"]
+    with pytest.raises(Refused) as refused:
+        await ask(operator, "login", name="scout")
+    assert word(refused) == "not_running"
+    await writer.write(lambda: Container.objects.update(status="running", op=""))
+    await ask(scout, "hello", harness="harness-1", cli_version="2.1.330", seq=0)
+    await writer.write(lambda: Agent.objects.get(name="scout").says("idle"))
+    listening = asyncio.create_task(ask(scout, "login_wish", wait=20))
+    await asyncio.sleep(0.2)
+    await ask(operator, "login", name="scout")
+    assert (await asyncio.wait_for(listening, 5))["wish"] == "start"
+    link = "https://claude.ai/oauth/authorize?z-1"
+    await ask(scout, "login_says", state="waiting", takes=1, link=link)
+    assert (await ask(operator, "login_state", name="scout"))["link"] == link
+    await ask(operator, "login_code", name="scout", code="good#code")
+    assert (await ask(scout, "login_wish"))["code"] == "good#code"
+    await ask(scout, "login_says", state="ok", takes=2, logged_in=True, account="claude.ai")
+    assert (await ask(operator, "login_state", name="scout"))["account"] == "claude.ai"
+    assert (await ask(operator, "why", name="scout"))["state"] == "idle"
 
 
 async def test_nobody_acks_releases_or_renews_for_another(sockets: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from broker.wire import Refused, Unreachable
-from hyperhive.cli import completion, containers, decisions, diary, ends, export, hive, talk, top
+from hyperhive.cli import completion, containers, decisions, diary, ends, export, hive, logins, talk, top
 from hyperhive.cli.ends import End
 from hyperhive.cli.host import Host
 from hyperhive.cli.parser import Verb, arg, build, verb
@@ -91,6 +91,16 @@ VERBS: dict[str, Verb] = {
     "interrupt": verb(containers.mark, "end the turn that an agent runs now", NAME),
     "pause": verb(containers.mark, "let an agent's messages wait", NAME),
     "resume": verb(containers.mark, "let a paused agent go on", NAME),
+    "login": verb(
+        logins.login,
+        "log an agent in to Claude: prints its link, then takes the code",
+        NAME,
+        arg("--code", type=logins.code, metavar="CODE", help="what the sign-in page showed; - reads it from stdin"),
+        arg("--qr", action="store_true", help="the link as a QR code, too"),
+        arg("--logout", action="store_true", help="log it out instead"),
+        arg("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to wait for each answer (60)"),
+    ),
+    "logout": verb(logins.logout, "log an agent out of Claude", NAME),
     "logs": verb(diary.logs, "what an agent's container wrote", NAME, FOLLOW, limit(32768, "bytes")),
     "events": verb(diary.events, "what an agent did, step by step", NAME, FOLLOW, limit(50)),
     "turns": verb(diary.turns, "an agent's turns: outcome, length, cost", NAME, limit(50)),

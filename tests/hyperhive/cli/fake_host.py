@@ -142,8 +142,11 @@ def finished(host_dir, *argv, **how):
     return SimpleNamespace(code=child.returncode, out=out, err=err)
 
 
-def on_a_terminal(host, *argv, typed, env=None):
-    """Runs it on a terminal of its own; once asked, types that or, with nothing to type, interrupts it. Exit code, all shown."""
+def on_a_terminal(host, *argv, typed, env=None, each=False):
+    """Runs it on a terminal of its own; once asked, types that or, with nothing to type, interrupts it. Exit code, all shown.
+
+    `each` types it each time that it is asked.
+    """
     ours, theirs = pty.openpty()
     with process(host.path, *argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env or {"TERM": "xterm"}) as child:
         os.close(theirs)
@@ -153,8 +156,8 @@ def on_a_terminal(host, *argv, typed, env=None):
                 shown += os.read(ours, 4096)
             except OSError:  # Linux says EIO when the other end is gone
                 break
-            if not answered and shown.rstrip().endswith((b"go on:", b"[y/N]")):
+            if not answered and shown.rstrip().endswith((b"go on:", b"[y/N]", b"Code:")):
                 os.write(ours, typed) if typed else child.send_signal(signal.SIGINT)
-                answered = True
+                answered = not each
     os.close(ours)
     return child.returncode, shown.decode()
