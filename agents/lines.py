@@ -166,6 +166,7 @@ KINDS: dict[str, Callable[[dict], Line]] = {
     "wake": _wake,
     "turn": _turn,
     "log": lambda payload: folded("log", "log", said(payload.get("text"))),
+    "egress": lambda payload: folded("err", "refused", said(payload.get("text"))),
     "gap": lambda payload: Line(
         "gap", "gap", f"{said(payload.get('skipped'))} events were lost before they were stored"
     ),

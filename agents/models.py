@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from broker import hot
 from broker.events import publish_on_commit
+from broker.models import Lease
 from broker.wire import Refused
 
 from .logins import Login as Login
@@ -163,6 +164,14 @@ class Event(models.Model):
                     at=row["at"],
                 )
         return agent.seq
+
+    @classmethod
+    def of_host(cls, agent: str, kind: str, payload: dict[str, Any]) -> None:
+        """What the host itself saw of an agent. It counts down from -1: the numbers above are its harness's own."""
+        lowest = cls.objects.filter(agent=agent).aggregate(models.Min("seq"))["seq__min"] or 0
+        turn = Lease.objects.filter(recipient=agent).values_list("turn", flat=True).first()
+        cls.objects.create(agent=agent, seq=min(lowest, 0) - 1, turn=turn, kind=kind, payload=payload)
+        publish_on_commit("events", f"events:{agent}")
 
     def as_json(self) -> dict[str, Any]:
         names = ("id", "agent", "seq", "turn", "kind", "payload")

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+from agents.models import Event
 from broker import wire
 from broker.events import Subscription
 from broker.models import OPERATOR
 from lifecycle import egress, paths, safe_fs
 from lifecycle.models import Container
 
-from .caller import Caller
+from .caller import Caller, writer
 from .tools import session
 from .verbs import call
 
@@ -77,7 +78,9 @@ class Doors:
             verbs = await wire.listen(
                 directory / "mcp.sock", _verbs(caller), session=partial(session, caller), uids=uids, gid=who.uid
             )
-            way_out = await egress.serve(directory / "egress.sock", who.name, who.allow, gid=who.uid)
+            way_out = await egress.serve(
+                directory / "egress.sock", who.name, who.allow, gid=who.uid, tell=partial(_refused, who.name)
+            )
         except OSError as error:
             log.error("the sockets of %s cannot be opened: %s", who.name, error)
             return
@@ -107,6 +110,16 @@ class Doors:
 def _wanted() -> set[Who]:
     rows = Container.objects.exclude(desired=Container.Desired.DESTROYED)
     return {Who(row.name, row.role, row.host_uid, row.port, tuple(row.egress)) for row in rows}
+
+
+def _refused(agent: str, what: dict[str, Any]) -> None:
+    """Of the way out, for the agent's page. Nobody waits for it: the agent has its answer already."""
+    writer.write(partial(Event.of_host, agent, "egress", what)).add_done_callback(partial(_recorded, agent))
+
+
+def _recorded(agent: str, done: asyncio.Future) -> None:
+    if not done.cancelled() and (error := done.exception()):
+        log.error("a refusal of %s could not be recorded: %s", agent, error)
 
 
 def _verbs(caller: Caller) -> wire.Verb:

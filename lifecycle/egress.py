@@ -1,22 +1,26 @@
 """The one way out of a container: the host's end of egress.sock, one relay per agent, on the daemon's loop.
 
-CONNECT reaches what the agent's list names, resolved here and never a private address; a request for the model API goes
-to where the host says, with the host's key. Everything else is refused with a sentence, counted and logged.
+CONNECT and plain HTTP reach what the agent's list names, resolved here and never a private address; a request for the model
+API goes to where the host says, with the host's key. Everything else is refused with a sentence, counted, logged and told.
 """
 
 import asyncio
 import contextlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from broker import wire
 
-from .egress_http import BadRequest, Head, read_head, refusal
+from .egress_exchange import Streams, exchange, rewritten
+from .egress_http import BadRequest, Count, Head, read_head, refusal
 from .egress_model import forward
-from .egress_names import NotAllowed, allowed, resolve
+from .egress_names import NotAllowed, allowed, own_page, resolve
+from .egress_told import TRAFFIC, Refusals, Traffic
 
 log = logging.getLogger("hive.egress")
 
@@ -34,20 +38,26 @@ CONNECTIONS = 64
 HEAD_TIME, LINGER, CONNECT_TIME, SILENCE = 10.0, 1.0, 20.0, 900.0
 CHUNK = 64 * 1024
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+# Of a request by plain HTTP: what would tell the server about the container.
+DROPPED = {"proxy-authorization", "forwarded", "via", "x-forwarded-for"}
+PLAIN = re.compile(r"http://([!-.0-~]+)(/[!-~]*)?", re.IGNORECASE)
 
 
 @dataclass
 class Relay:
-    """One agent's way out. `counts` has its allowed and refused targets, for its page."""
+    """One agent's way out."""
 
     agent: str
     allow: frozenset[str]
-    counts: Counter[str] = field(default_factory=Counter)
-    open_now: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
+    refusals: Refusals = field(default_factory=lambda: Refusals(lambda _: None))
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self.traffic.counts
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open_now += 1
+        self.traffic.open += 1
         try:
             await self._answer(reader, writer)
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -56,24 +66,29 @@ class Relay:
             # The daemon ends. Raised on, asyncio's stream protocol would report it as an error.
             pass
         finally:
-            self.open_now -= 1
+            self.traffic.open -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.open_now > 2 * CONNECTIONS:
+        if self.traffic.open > 2 * CONNECTIONS:
             return
+        target = "?"
         try:
             async with asyncio.timeout(HEAD_TIME):
                 head = await read_head(reader)
-            if self.open_now > CONNECTIONS:
+            target = head.target[:100]
+            if self.traffic.open > CONNECTIONS:
                 raise NotAllowed(f"{self.agent} already has {CONNECTIONS} connections.")
-            await WAYS.get(head.way, other)(self, head, reader, writer)
+            await WAYS[head.way](self, head, reader, writer)
         except (BadRequest, NotAllowed) as no:
-            await self._refuse(reader, writer, no)
+            await self._refuse(reader, writer, no, target)
 
-    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, no: Exception) -> None:
+    async def _refuse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, no: BadRequest | NotAllowed, target: str
+    ) -> None:
         self.counts["refused"] += 1
         log.warning("%s: refused: %s", self.agent, no)
+        self.refusals.note(target, str(no), getattr(no, "entry", ""))
         writer.write(refusal(400 if isinstance(no, BadRequest) else 403, str(no)))
         writer.write_eof()
         # To close on what is unread would reset the connection, and the sentence would be lost.
@@ -84,20 +99,46 @@ class Relay:
 
 async def connect(relay: Relay, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A tunnel to an allowed host, connected to the very address that was checked."""
-    host, port, literal = allowed(head.target, relay.allow)
+    there = await reach(relay, head.target, writer)
+    if there is None:
+        return
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    traffic = relay.traffic
+    try:
+        await asyncio.gather(pipe(reader, there[1], traffic.up), pipe(there[0], writer, traffic.down))
+    finally:
+        there[1].close()
+
+
+async def plain(relay: Relay, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One request by plain HTTP to an allowed host: what apt and old mirrors speak."""
+    found = PLAIN.fullmatch(head.target)
+    if not found:
+        raise NotAllowed(
+            f"Only CONNECT, http:// and requests for the model API are served here, not {head.method} {head.target[:100]!r}."
+        )
+    authority, path = found[1], found[2] or "/"
+    request = rewritten(head, path, authority, DROPPED, {})
+    there = await reach(relay, authority if re.search(r":[0-9]+$", authority) else f"{authority}:80", writer)
+    if there is not None:
+        await exchange(head, request, (reader, writer), there, relay.traffic)
+
+
+async def reach(relay: Relay, target: str, writer: asyncio.StreamWriter) -> Streams | None:
+    """A connection to a target of the list, to the very address that was checked; None when it was told that there is none."""
+    host, port, literal = allowed(target, relay.allow)
     try:
         async with asyncio.timeout(CONNECT_TIME):
             there = await first_of(await resolve(host, port, literal), port)
     except (OSError, TimeoutError):
         relay.counts["unreachable"] += 1
         writer.write(refusal(502, f"{host}:{port} cannot be reached from the host."))
-        return
-    relay.counts[f"{host}:{port}"] += 1
-    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    try:
-        await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
-    finally:
+        return None
+    if own_page(there[1]):
         there[1].close()
+        raise NotAllowed(f"{host}:{port} is a page of this hive, which is the operator's alone.")
+    relay.counts[f"{host}:{port}"] += 1
+    return there
 
 
 async def first_of(addresses: list[str], port: int) -> Streams:
@@ -110,13 +151,14 @@ async def first_of(addresses: list[str], port: int) -> Streams:
     raise error
 
 
-async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
     """Each piece as soon as it comes; the end of one direction is handed on and leaves the other open."""
     while True:
         async with asyncio.timeout(SILENCE):
             data = await source.read(CHUNK)
             if not data:
                 break
+            count(len(data))
             sink.write(data)
             await sink.drain()
     with contextlib.suppress(OSError):
@@ -126,24 +168,30 @@ async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
 async def model(relay: Relay, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A request for the model API, which the host forwards in its own name."""
     relay.counts["model"] += 1
-    await forward(head, reader, writer)
-
-
-async def other(relay: Relay, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    raise NotAllowed(
-        f"Only CONNECT and requests for the model API are served here, not {head.method} {head.target[:100]!r}."
-    )
+    await forward(head, (reader, writer), relay.traffic)
 
 
 # How the request line looks -> who answers it.
 WAYS: dict[str, Callable[[Relay, Head, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = {
     "authority": connect,
     "origin": model,
+    "absolute": plain,
 }
 
 
-async def serve(path: Path, agent: str, allow: Collection[str], gid: int | None = None) -> asyncio.Server:
-    """Listen on `path` for one agent, whose `allow` are `host[:port]`; `gid` is the group that can open the socket."""
-    relay = Relay(agent, frozenset(entry.lower() for entry in allow))
+async def serve(
+    path: Path,
+    agent: str,
+    allow: Collection[str],
+    gid: int | None = None,
+    tell: Callable[[dict[str, Any]], Any] = lambda _: None,
+) -> asyncio.Server:
+    """Listen on `path` for one agent, whose `allow` are `host[:port]`; `gid` is the group that can open the socket.
+
+    `tell` hears of refusals.
+    """
+    own = [entry for entry in allow if entry not in EVERYONE]
+    traffic = TRAFFIC.setdefault(agent, Traffic())
+    relay = Relay(agent, frozenset(entry.lower() for entry in allow), traffic, Refusals(tell, own))
     sock = wire.bind(path, gid)
     return await asyncio.start_unix_server(relay.serve, sock=sock, backlog=CONNECTIONS, limit=CHUNK)

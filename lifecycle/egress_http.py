@@ -6,6 +6,7 @@ Strict, because what two ends read differently is a way past the list (request s
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MOST_HEAD = 32 * 1024
@@ -72,26 +73,30 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     return Head(request[1].decode(), request[2].decode(), fields)
 
 
-async def copy_body(head: Head, reader: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """The body, as it comes, framed anew as it was."""
+Count = Callable[[int], None]
+
+
+async def copy_body(head: Head, reader: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
+    """The body, as it comes, framed anew as it was; `count` hears how long each piece of it is."""
     length = head.length()
     if length is None:
-        await _copy_chunks(reader, sink)
+        await _copy_chunks(reader, sink, count)
         return
-    await _copy(length, reader, sink)
+    await _copy(length, reader, sink, count)
 
 
-async def _copy(left: int, reader: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _copy(left: int, reader: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
     while left:
         data = await reader.read(min(left, PIECE))
         if not data:
             raise ConnectionResetError("the body was cut off")
         left -= len(data)
+        count(len(data))
         sink.write(data)
         await sink.drain()
 
 
-async def _copy_chunks(reader: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _copy_chunks(reader: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
     total = 0
     while True:
         size = await reader.readuntil(b"\r\n")
@@ -104,7 +109,7 @@ async def _copy_chunks(reader: asyncio.StreamReader, sink: asyncio.StreamWriter)
         sink.write(b"%x\r\n" % left)
         if not left:
             break
-        await _copy(left, reader, sink)
+        await _copy(left, reader, sink, count)
         if await reader.readexactly(2) != b"\r\n":
             raise ConnectionResetError("a chunk is malformed")
         sink.write(b"\r\n")

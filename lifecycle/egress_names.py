@@ -5,6 +5,8 @@ import ipaddress
 import re
 import socket
 
+from django.conf import settings
+
 AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]{1,253})|\[([0-9A-Fa-f:.]{2,45})\]):([0-9]{1,5})")
 # Public by the register, but they carry an IPv4 address inside: NAT64, 6to4, Teredo, IPv4-translated.
 CARRIERS = [
@@ -13,7 +15,11 @@ CARRIERS = [
 
 
 class NotAllowed(Exception):
-    """The agent may not do that; the text is a sentence."""
+    """The agent may not do that; the text is a sentence. `entry` on its list would let it, '' where none would."""
+
+    def __init__(self, why: str, entry: str = ""):
+        super().__init__(why)
+        self.entry = entry
 
 
 def allowed(target: str, allow: frozenset[str]) -> tuple[str, int, bool]:
@@ -24,7 +30,8 @@ def allowed(target: str, allow: frozenset[str]) -> tuple[str, int, bool]:
     host, port = (found[1] or found[2]).lower().rstrip("."), int(found[3])
     written = f"[{host}]" if found[2] else host
     if f"{written}:{port}" not in allow and not (port == 443 and written in allow):
-        raise NotAllowed(f"{written}:{port} is not on the list. Ask for it in the configuration's 'egress'.")
+        entry = written if port == 443 else f"{written}:{port}"
+        raise NotAllowed(f"{written}:{port} is not on the list of hosts that its configuration allows.", entry)
     return host, port, address(host) is not None
 
 
@@ -39,6 +46,18 @@ def public(text: str) -> bool:
     """An address of the Internet at large: not this machine, its networks, its cloud's metadata or a multicast group."""
     ip = ipaddress.ip_address(text.split("%")[0])
     return ip.is_global and not ip.is_multicast and not any(ip in net for net in CARRIERS if net.version == ip.version)
+
+
+def own_page(writer: asyncio.StreamWriter) -> bool:
+    """Whether it leads to a page of this hive, where the operator is signed in: no list opens these to an agent."""
+    peer, here = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+    return (peer[0] == here[0] or ipaddress.ip_address(peer[0].split("%")[0]).is_loopback) and peer[1] in own_ports()
+
+
+def own_ports() -> set[int]:
+    first, _, last = settings.HIVE_AGENT_PORTS.partition("-")
+    some = {settings.HIVE_BIND.rpartition(":")[2], settings.HIVE_MANAGER_PORT}
+    return {int(port) for port in some if port} | set(range(int(first or 0), int(last or -1) + 1))
 
 
 async def resolve(host: str, port: int, literal: bool) -> list[str]:

@@ -18,7 +18,7 @@ from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
 
-from . import allot, drivers, egress, names, pool
+from . import allot, drivers, egress, egress_told, names, pool
 from .config import AgentConfig
 from .drivers import Spec
 
@@ -344,4 +344,5 @@ class Container(models.Model):
             "pid": now.pid,
             "started_at": now.started_at.isoformat() if now.started_at else None,
             "exit_code": now.exit_code,
+            "egress": egress_told.traffic(self.name),
         }

@@ -53,6 +53,7 @@ LINES = [
     ),
     ("turn", {"phase": "end", "number": 3, "outcome": "timeout"}, ("err", "turn", "turn 3 ended timeout", "")),
     ("log", {"text": "boom\x1b[31m"}, ("log", "log", "boom\\x1b[31m", "")),
+    ("egress", {"text": "x:1 is not on the list.", "line": "y"}, ("err", "refused", "x:1 is not on the list.", "")),
     ("gap", {"skipped": 9}, ("gap", "gap", "9 events were lost before they were stored", "")),
     ("from_the_future", {"type": "from_the_future", "x": 1}, ("", "from_the_future", '{"x": 1}', "")),
 ]

@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from lifecycle import egress, egress_http, egress_model, egress_names
+from lifecycle import egress, egress_exchange, egress_http, egress_model, egress_names, egress_told
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +142,7 @@ async def test_a_host_that_does_not_answer_is_told_as_such(places):
         b"POST https://a.b/v1/messages HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_a_plain_proxy_it_is_not(places, request_):
+async def test_what_is_no_http_or_not_listed_is_not_fetched(places, request_):
     async with relay(places) as path:
         assert (await ask(path, request_)).startswith(b"HTTP/1.1 403 ")
 
@@ -166,6 +166,105 @@ async def test_what_two_ends_could_read_differently_is_refused(places, settings,
     settings.HIVE_MODEL_URL = "http://127.0.0.1:1"
     async with relay(places) as path:
         assert (await ask(path, head)).startswith(b"HTTP/1.1 400 ")
+
+
+async def once(reader, writer):
+    """A server that answers one request with what it was asked."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nX-Server: one\r\n\r\n" + head)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+
+
+async def test_plain_http_reaches_what_is_listed_with_its_port(places):
+    async with serving(once) as port, relay(places, f"127.0.0.1:{port}", "127.0.0.1") as path:
+        fields = "Host: evil.example\r\nCookie: mine\r\nProxy-Authorization: x\r\nVia: container"
+        answer = await ask(path, f"GET http://127.0.0.1:{port}/a?b=c HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+        assert b"403" in (await ask(path, b"GET http://127.0.0.1/ HTTP/1.1\r\n\r\n"))[:20], "port 80 is not listed"
+    head, seen, _ = answer.split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nconnection: close")
+    assert seen.split(b"\r\n") == [
+        b"GET /a?b=c HTTP/1.1", f"host: 127.0.0.1:{port}".encode(), b"connection: close", b"cookie: mine",
+    ]  # fmt: skip
+
+
+async def test_a_redirect_is_the_agents_own_to_follow_and_leads_nowhere_unlisted(places):
+    async def away(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:7000/\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with serving(away) as port, relay(places, f"127.0.0.1:{port}") as path:
+        answer = await ask(path, f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode())
+        assert b" 302 " in answer.splitlines()[0]
+        assert b" 403 " in (await ask(path, b"GET http://127.0.0.1:7000/ HTTP/1.1\r\n\r\n")).splitlines()[0]
+
+
+@pytest.mark.parametrize("which", ["HIVE_BIND", "HIVE_MANAGER_PORT", "HIVE_AGENT_PORTS"])
+async def test_no_list_opens_a_page_of_the_hive(places, settings, which):
+    """Not even one that names its very address."""
+    async with serving(echo) as port, relay(places, f"127.0.0.1:{port}") as path:
+        request = f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode()
+        assert (await ask(path, request)).startswith(b"HTTP/1.1 200 ")
+        page = {
+            "HIVE_BIND": f"0.0.0.0:{port}",
+            "HIVE_MANAGER_PORT": f"{port}",
+            "HIVE_AGENT_PORTS": f"{port - 1}-{port + 1}",
+        }
+        setattr(settings, which, page[which])
+        assert b"a page of this hive" in await ask(path, request)
+        assert b"a page of this hive" in await ask(path, f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode())
+
+
+# ---- what is told of it
+
+
+async def test_traffic_is_counted_each_way_and_goes_on_counting_when_the_list_changes(places):
+    egress_told.TRAFFIC.pop("scout", None)
+    async with serving(echo) as port:
+        for _ in range(2):
+            async with relay(places, f"127.0.0.1:{port}") as path:
+                assert (await ask(path, f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\nhello".encode())).endswith(b"HELLO")
+                await ask(path, b"CONNECT evil.example:443 HTTP/1.1\r\n\r\n")
+    assert egress_told.traffic("scout") == {
+        "open": 0, "connections": 2, "refused": 2, "unreachable": 0, "sent": 10, "received": 10,
+        "hosts": {f"127.0.0.1:{port}": 2},
+    }  # fmt: skip
+
+
+async def test_a_refusal_is_told_with_the_line_that_would_allow_it(places):
+    told = []
+    server = await egress.serve(places / "e.sock", "scout", [*egress.EVERYONE, "docs.example.org"], tell=told.append)
+    for target in ("evil.example:443", "evil.example:8443", "evil.example:443"):
+        await ask(places / "e.sock", f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+    server.close()
+    assert [(one["target"], one["line"]) for one in told] == [
+        ("evil.example:443", 'egress = ["docs.example.org", "evil.example"]'),
+        ("evil.example:8443", 'egress = ["docs.example.org", "evil.example:8443"]'),
+    ]
+    assert told[0]["text"].endswith(
+        'To allow it, its configuration has to say: egress = ["docs.example.org", "evil.example"]'
+    )
+
+
+def test_on_nixos_the_line_is_nix(settings):
+    settings.HIVE_DRIVER = "nixos"
+    assert egress_told.Refusals(print, ["a.org"]).line("b.org:80") == 'hyperhive.egress = [ "a.org" "b.org:80" ];'
+
+
+def test_a_flood_of_refusals_is_a_few_events(monkeypatch):
+    told = []
+    refusals = egress_told.Refusals(told.append)
+    clock = iter(range(100_000))
+    monkeypatch.setattr(egress_told.time, "monotonic", lambda: next(clock) / 1000)
+    for number in range(10_000):
+        refusals.note(f"host{number}.example:443", "no", "")
+    assert len(told) == len(refusals.last) == egress_told.TARGETS
+    refusals.last.clear()
+    refusals.note("another.example:443", "no", "")
+    assert told[-1]["untold"] == 10_000 - egress_told.TARGETS
+    assert told[-1]["text"] == "no 9980 more were refused since the last that was told."
 
 
 # ---- the model API
@@ -239,6 +338,17 @@ async def test_a_second_request_behind_the_body_goes_nowhere(places, settings):
         settings.HIVE_MODEL_URL = f"http://127.0.0.1:{port}"
         await ask(path, b"POST /v1/messages HTTP/1.1\r\nContent-Length: 1\r\n\r\nxDELETE /v1/files/1 HTTP/1.1\r\n\r\n")
     assert b"DELETE" not in model.seen
+
+
+async def test_the_length_of_a_body_cannot_be_named_as_of_this_hop_alone(places, settings):
+    """Then the body would be read as a second request, behind the first, on the connection that has the host's key."""
+    model = Model()
+    model.go_on.set()
+    async with serving(model) as port, relay(places) as path:
+        settings.HIVE_MODEL_URL = f"http://127.0.0.1:{port}"
+        await ask(path, b"POST /v1/messages HTTP/1.1\r\nConnection: content-length\r\nContent-Length: 4\r\n\r\nbody")
+    assert b"content-length: 4" in model.seen
+    assert model.seen.endswith(b"\r\n\r\nbody")
 
 
 async def test_a_body_that_is_cut_off_ends_the_request(places, settings):
@@ -321,4 +431,4 @@ def test_a_refusal_looks_like_the_model_apis_own_errors():
 
 def test_an_answer_always_says_that_its_connection_ends():
     head = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\n"
-    assert egress_model.closing(head) == b"HTTP/1.1 200 OK\r\nconnection: close\r\nContent-Length: 2\r\n\r\n"
+    assert egress_exchange.closing(head) == b"HTTP/1.1 200 OK\r\nconnection: close\r\nContent-Length: 2\r\n\r\n"
