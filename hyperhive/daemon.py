@@ -25,6 +25,7 @@ from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
+from dashboard import notices
 from lifecycle import cli, drivers, isolation, update, work
 from lifecycle import tasks as _lifecycle_tasks  # noqa: F401
 from lifecycle.models import Container
@@ -41,6 +42,7 @@ log = logging.getLogger("hive")
 # Seconds. Leases and exits are looked at this often; a stop takes at most CLOSE, agents that are taken along aside.
 LEASES, EXITS, NUDGE, LOOK = 1.0, 2.0, 60.0, 1.0
 CLOSE = 4.0
+GATHER = 1.0
 REFUSED = 5
 
 
@@ -150,7 +152,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start,
+            self._vacuum_at_start, self._update_at_start, self._notices,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -177,6 +179,17 @@ class Hive:
             while True:
                 waiting = await asyncio.to_thread(Approval.carry_out_all)
                 await changes.wait(LOOK if waiting else NUDGE)
+
+    async def _notices(self) -> None:
+        """Beside all else: a place outside that hangs holds up nothing here."""
+        if not notices.targets():
+            return
+        with events.Subscription("approvals", "containers", "messages") as changes:
+            while True:
+                pause = await asyncio.to_thread(notices.tell)
+                await changes.wait(pause)
+                # A burst of changes is one look.
+                await asyncio.sleep(GATHER)
 
     async def _leases(self) -> None:
         while True:
