@@ -67,6 +67,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
             "pending": sum(one.kind == "approval" for one in found),
             "icon": waits.icon({one.kind for one in found}),
             "muted": Mute.now() is not None,
+            "outside": notices.said(),
             "waits": [waits.as_json(one) for one in sorted(found, key=lambda one: one.since)],
         }
     )

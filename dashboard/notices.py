@@ -127,7 +127,7 @@ def told(name: str, found: dict[str, Wait]) -> None:
     gone = [row.pk for row in rows.values() if row.key not in found and (not row.told_at or row.told_at < now - AGAIN)]
     if gone:
         Notice.objects.filter(pk__in=gone).delete()
-    fresh = Notice.objects.bulk_create(Notice(key=key, target=name) for key in found if key not in rows)
+    fresh = Notice.objects.bulk_create(Notice(key=key, target=name, next_at=now) for key in found if key not in rows)
     due = [row for row in [*rows.values(), *fresh] if row.key in found and is_due(row, now)]
     for some in [due] if len(due) > APART else [[row] for row in due]:
         note(some, post(name, [found[row.key] for row in some]))
@@ -176,6 +176,13 @@ def muted() -> dict[str, Any]:
         "targets": targets(),
         "failing": failing(),
     }
+
+
+def said() -> list[str]:
+    """What a page has to say of it."""
+    mute = Mute.now()
+    quiet = [f"muted until {mute.until:%Y-%m-%d %H:%M} UTC by {mute.by}"] if mute else []
+    return [*quiet, *(f"word to {one['target']} fails: {one['error']}" for one in failing())]
 
 
 def test(by: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from broker.wire import Refused
 
-from . import auth, roles
+from . import auth, qr, roles
 from .views import STATUS, door
 
 
@@ -40,4 +40,4 @@ def link(request: HttpRequest, name: str) -> HttpResponse:
         token, expires = auth.mint(user=name)
     except Refused as refusal:
         return page(request, STATUS.get(refusal.kind, 500), refusal=str(refusal))
-    return page(request, link=auth.link(token), name=name, expires=expires)
+    return page(request, link=auth.link(token), code=qr.svg(auth.link(token)), name=name, expires=expires)

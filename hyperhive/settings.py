@@ -76,7 +76,7 @@ HIVE_NOTIFY_REMIND_HOURS = float(env("HIVE_NOTIFY_REMIND_HOURS", "0"))  # 0: onc
 
 # ---- watching the hive ------------------------------------------------------------------------------------------------
 HIVE_METRICS_TOKEN_FILE = env("HIVE_METRICS_TOKEN_FILE", "")  # '': there is no /metrics
-HIVE_LOG_FORMAT = env("HIVE_LOG_FORMAT", "plain")  # or json
+HIVE_LOG_FORMAT = "json" if env("HIVE_LOG_FORMAT", "plain") == "json" else "plain"
 
 
 # ---- Django -----------------------------------------------------------------------------------------------------------
@@ -194,8 +194,8 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {"plain": {"()": "hyperhive.logs.Plain"}, "json": {"()": "hyperhive.logs.Json"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": HIVE_LOG_FORMAT}},
     "loggers": {
         "hive": {"handlers": ["console"], "level": env("HIVE_LOG_LEVEL", "INFO"), "propagate": False},
         "django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False},

@@ -21,7 +21,12 @@ def demo(o: Any) -> int:
 
 
 async def link(host: Host, out: Terminal, o: Any) -> None:
-    out.result(await host.ask("link", user=o.name, role=o.role), looks.link, lambda result: [result["url"]])
+    found = await host.ask("link", user=o.name, role=o.role)
+    if o.qr:
+        from dashboard import qr  # only here: it costs the others nothing
+
+        out.say(qr.text(found["url"]))
+    out.result(found, looks.link, lambda result: [result["url"]])
 
 
 async def users(host: Host, out: Terminal, o: Any) -> None:

@@ -167,6 +167,7 @@ VERBS: dict[str, Verb] = {
         "a fresh link to sign in with, good once",
         arg("name", nargs="?", metavar="USER", help="whom it signs in: operator, if nobody is named"),
         arg("--role", metavar="R", choices=ROLES, help="the most that it may do: viewer, operator or admin"),
+        arg("--qr", action="store_true", help="for a phone's camera too, on stderr"),
     ),
     "users": verb(hive.users, "who may sign in, and as what"),
     "user": verb(
