@@ -15,6 +15,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
@@ -100,7 +101,7 @@ class LivePage(AsyncWebsocketConsumer):
                 await self.close(FAILED)
 
     async def follow(self, changes: Subscription, pieces: dict[str, Part], cursor: int, skipped: int) -> None:
-        quiet = True
+        quiet, asked = True, time.monotonic()
         while True:
             begun = time.monotonic()
             frame = await database_sync_to_async(self.gather)(pieces, cursor)
@@ -113,8 +114,11 @@ class LivePage(AsyncWebsocketConsumer):
             # A page that is dear to render is rendered less often.
             await asyncio.sleep(max(PACE, 2 * (time.monotonic() - begun)))
             quiet = "rows" not in frame and not await changes.wait(HEARTBEAT)
-            if quiet and not await database_sync_to_async(still_signed_in)(self.scope):
-                return await self.close(SIGNED_OUT)
+            # By the clock too: a hive at work is never quiet.
+            if quiet or time.monotonic() - asked > HEARTBEAT:
+                asked = time.monotonic()
+                if not await database_sync_to_async(still_signed_in)(self.scope):
+                    return await self.close(SIGNED_OUT)
 
     def gather(self, pieces: dict[str, Part], cursor: int) -> dict[str, Any]:
         """What this tab does not have yet."""
@@ -164,5 +168,7 @@ def same_origin(scope: Any) -> bool:
 
 
 def still_signed_in(scope: Any) -> bool:
-    """Signing out ends what is live, too."""
-    return Session.objects.filter(pk=scope["session"].session_key, expire_date__gt=timezone.now()).exists()
+    """Signing out ends what is live, too, and so does removing the user."""
+    session = Session.objects.filter(pk=scope["session"].session_key, expire_date__gt=timezone.now())
+    user = get_user_model().objects.filter(pk=scope["user"].pk, is_active=True)
+    return session.exists() and user.exists()

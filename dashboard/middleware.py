@@ -8,8 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
 from lifecycle.models import Container
+
+from . import roles, views
 
 # Nothing is inline and nothing comes from elsewhere, so what slips through the escaping finds nothing to run.
 POLICY = "; ".join(
@@ -47,6 +50,16 @@ def headers(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest
         return later
 
     return lambda request: fenced(get_response(request))
+
+
+class Roles(MiddlewareMixin):
+    """Whoever is signed in does what their role may: every view but those that are open to strangers is asked for here."""
+
+    def process_view(self, request: Any, view: Callable[..., Any], *_: Any) -> HttpResponse | None:
+        if not getattr(view, "login_required", True):
+            return None
+        sentence = roles.refusal(roles.of_request(request), roles.needed(request))
+        return views.refused(request, sentence, 403) if sentence else None
 
 
 @sync_and_async_middleware

@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from . import views
+from . import health, users, views
 
 urlpatterns = [
     path("", views.index, name="index"),
     path("login", views.sign_in, name="login"),
     path("logout", views.sign_out, name="logout"),
     path("look", views.look, name="look"),
-    path("healthz", views.healthz, name="healthz"),
+    path("healthz", health.healthz, name="healthz"),
     path("approvals/<int:approval>/approve", views.approve, name="approve"),
     path("approvals/<int:approval>/deny", views.deny, name="deny"),
     path("containers", views.spawn, name="spawn"),
@@ -18,4 +18,10 @@ urlpatterns = [
     path("messages", views.send, name="send"),
     path("messages/<int:message>/requeue", views.requeue, name="requeue"),
     path("inbox/read", views.read, name="read"),
+    path("waits", health.waiting, name="waits"),
+    path("mute", views.mute, name="mute"),
+    path("metrics", health.metrics, name="metrics"),
+    path("users", users.users, name="users"),
+    path("users/<str:name>/remove", users.remove, name="user_remove"),
+    path("users/<str:name>/link", users.link, name="user_link"),
 ]

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -20,7 +20,7 @@ from broker.models import OPERATOR, Message
 from broker.wire import Refused
 from lifecycle.models import Container
 
-from . import auth, parts
+from . import auth, notices, parts
 from . import look as looks
 
 
@@ -33,6 +33,8 @@ class Request(HttpRequest):
 STATUS = {"bad_params": 400, "refused": 409, "not_found": 404, "conflict": 409, "busy": 503, "timed_out": 503}
 
 OUTPUT = 16 * 1024  # bytes of a container's output that a page shows
+
+MUTES = ("1", "8", "0")
 
 ACTS: dict[str, Callable[[Container], Any]] = {
     "start": Container.start,
@@ -60,12 +62,6 @@ def output(request: Request, name: str) -> HttpResponse:
     except Refused as refusal:
         return refused(request, str(refusal), 404)
     return render(request, "dashboard/output.html", {"text": text})
-
-
-@require_GET
-@login_not_required
-def healthz(request: Request) -> HttpResponse:
-    return JsonResponse({"ok": True})
 
 
 @require_POST
@@ -187,6 +183,15 @@ def send(request: Request) -> str:
     body = request.POST.get("body", "").replace("\r\n", "\n")
     message = Message.send(OPERATOR, request.POST.get("to", ""), body)
     return f"Message {message.pk} waits for {message.recipient}."
+
+
+@door
+def mute(request: Request) -> str:
+    hours = request.POST.get("hours", "")
+    if hours not in MUTES:
+        raise Refused("bad_params", f"Mute for one of {', '.join(MUTES)} hours; 0 lets it go on.", "unknown_time")
+    notices.mute(float(hours), request.user.get_username(), whence(request))
+    return f"Nothing is told for {hours} h." if hours != "0" else "What waits is told again."
 
 
 @door

@@ -11,5 +11,6 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402 (Django has to be se
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from dashboard.consumers import websockets  # noqa: E402
+from dashboard.roles import Viewers  # noqa: E402
 
-application = ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(websockets))})
+application = ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(Viewers(URLRouter(websockets)))})

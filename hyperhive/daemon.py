@@ -25,6 +25,7 @@ from broker import events
 from broker import tasks as broker_tasks
 from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
+from dashboard import notices
 from lifecycle import cli, drivers, isolation, work
 from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
@@ -43,6 +44,8 @@ LEASES, EXITS, NUDGE, LOOK = 1.0, 2.0, 60.0, 1.0
 CLOSE = 4.0
 # A stop that has not ended by then is stuck: the process says where, and ends all the same.
 STUCK = 45.0
+# What waits for the operator is gathered so long before it is told.
+GATHER = 1.0
 REFUSED = 5
 
 
@@ -163,7 +166,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start, self._claude_at_start,
+            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -188,6 +191,17 @@ class Hive:
             while True:
                 waiting = await asyncio.to_thread(Approval.carry_out_all)
                 await changes.wait(LOOK if waiting else NUDGE)
+
+    async def _notices(self) -> None:
+        """Beside all else: a place outside that hangs holds up nothing here."""
+        if not notices.targets():
+            return
+        with events.Subscription("approvals", "containers", "messages") as changes:
+            while True:
+                pause = await asyncio.to_thread(notices.tell)
+                await changes.wait(pause)
+                # A burst of changes is one look.
+                await asyncio.sleep(GATHER)
 
     async def _leases(self) -> None:
         while True:

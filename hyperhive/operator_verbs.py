@@ -17,10 +17,10 @@ from approvals import intake
 from approvals.models import Approval
 from broker import backups
 from broker.events import publish_on_commit
-from broker.models import Lease, Message
+from broker.models import OPERATOR, Lease, Message
 from broker.tasks import vacuum_now
 from broker.wire import Refused
-from dashboard import auth
+from dashboard import auth, notices, roles
 from lifecycle import isolation, update
 from lifecycle.models import Container
 
@@ -228,10 +228,35 @@ def requeue(caller: Caller, id: Count) -> dict:
     return message.as_json()
 
 
-def link(caller: Caller) -> dict:
-    """A sign-in link, for one use within ten minutes."""
-    token, expires = auth.mint()
-    return {"url": f"http://{settings.HIVE_BIND}/login#{token}", "expires_at": expires.isoformat()}
+def link(caller: Caller, user: Name = OPERATOR, role: Name = roles.ROLES[-1]) -> dict:
+    """A sign-in link, for one use within ten minutes; its session may do what the user may, but at most what the role may."""
+    token, expires = auth.mint(user=user, role=role)
+    return {"url": auth.link(token), "user": user, "role": role, "expires_at": expires.isoformat()}
+
+
+def mute(caller: Caller, hours: Annotated[float, Field(ge=0, le=24 * 30)] | None = None) -> dict:
+    """Tell nothing outside for so many hours (0: go on), or just say how it is."""
+    return notices.muted() if hours is None else notices.mute(hours, caller.name, caller.where)
+
+
+def notify(caller: Caller) -> dict:
+    """A word to every place outside, to see whether it arrives."""
+    return {"told": notices.test(caller.name)}
+
+
+def users(caller: Caller) -> dict:
+    """Who may sign in, and as what."""
+    return {"users": auth.users()}
+
+
+def user_add(caller: Caller, name: Name, role: Name) -> dict:
+    """Make a user, or give one another role."""
+    return auth.give(name, role)
+
+
+def user_remove(caller: Caller, name: Name) -> dict:
+    """A user and their sessions go."""
+    return auth.remove(name)
 
 
 def vacuum(caller: Caller) -> dict:

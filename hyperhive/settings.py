@@ -30,6 +30,8 @@ def _runtime_dir() -> str:
 HIVE_STATE_DIR = Path(env("HIVE_STATE_DIR", _state_dir()))
 HIVE_RUNTIME_DIR = Path(env("HIVE_RUNTIME_DIR", _runtime_dir()))
 HIVE_BIND = env("HIVE_BIND", "127.0.0.1:7000")
+# How people reach the pages, as links say it; '' is http:// and HIVE_BIND.
+HIVE_URL = env("HIVE_URL", "").rstrip("/")
 # Ports that show one agent's page each: the manager's, then a range to hash names into. Empty: none.
 HIVE_MANAGER_PORT = os.environ.get("HIVE_MANAGER_PORT", "8000")
 HIVE_AGENT_PORTS = os.environ.get("HIVE_AGENT_PORTS", "8100-8999")
@@ -62,6 +64,20 @@ HIVE_AGENT_TASKS_MAX = int(env("HIVE_AGENT_TASKS_MAX", "2048"))
 HIVE_MESSAGE_RETENTION_DAYS = int(env("HIVE_MESSAGE_RETENTION_DAYS", "30"))
 HIVE_APPROVAL_EXPIRY_DAYS = int(env("HIVE_APPROVAL_EXPIRY_DAYS", "14"))
 
+# ---- word outside that something waits (dashboard/notices.py) ---------------------------------------------------------
+# A webhook that takes JSON, and a topic of ntfy with its token; `_FILE`: the file that holds the address, as a secret.
+HIVE_NOTIFY_URL = env("HIVE_NOTIFY_URL", "")
+HIVE_NOTIFY_URL_FILE = env("HIVE_NOTIFY_URL_FILE", "")
+HIVE_NTFY_URL = env("HIVE_NTFY_URL", "")
+HIVE_NTFY_URL_FILE = env("HIVE_NTFY_URL_FILE", "")
+HIVE_NTFY_TOKEN_FILE = env("HIVE_NTFY_TOKEN_FILE", "")
+HIVE_NOTIFY = env("HIVE_NOTIFY", "approval,letter,failing,login").split(",")
+HIVE_NOTIFY_REMIND_HOURS = float(env("HIVE_NOTIFY_REMIND_HOURS", "0"))  # 0: once only
+
+# ---- watching the hive ------------------------------------------------------------------------------------------------
+HIVE_METRICS_TOKEN_FILE = env("HIVE_METRICS_TOKEN_FILE", "")  # '': there is no /metrics
+HIVE_LOG_FORMAT = "json" if env("HIVE_LOG_FORMAT", "plain") == "json" else "plain"
+
 
 # ---- Django -----------------------------------------------------------------------------------------------------------
 def _secret_key() -> str:
@@ -85,7 +101,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -100,6 +115,7 @@ INSTALLED_APPS = [
     "approvals",
     "dashboard",
     "hyperhive",
+    "dashboard.admin_config.HiveAdminConfig",  # last, so that our templates of its pages come first
 ]
 
 MIDDLEWARE = [
@@ -114,6 +130,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "dashboard.middleware.Roles",
     "dashboard.middleware.agent_ports",
 ]
 
@@ -128,6 +145,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "dashboard.parts.frame",
                 "dashboard.look.look",
+                "dashboard.roles.frame",
             ]
         },
     }
@@ -176,8 +194,8 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {"plain": {"()": "hyperhive.logs.Plain"}, "json": {"()": "hyperhive.logs.Json"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": HIVE_LOG_FORMAT}},
     "loggers": {
         "hive": {"handlers": ["console"], "level": env("HIVE_LOG_LEVEL", "INFO"), "propagate": False},
         "django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False},

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from . import looks
+from .ends import FAILED, USAGE, End
 from .host import Host
 from .terminal import Terminal
 
@@ -21,7 +22,34 @@ def demo(o: Any) -> int:
 
 
 async def link(host: Host, out: Terminal, o: Any) -> None:
-    out.result(await host.ask("link"), looks.link, lambda result: [result["url"]])
+    found = await host.ask("link", user=o.name, role=o.role)
+    if o.qr:
+        from dashboard import qr  # only here: it costs the others nothing
+
+        out.say(qr.text(found["url"]))
+    out.result(found, looks.link, lambda result: [result["url"]])
+
+
+async def users(host: Host, out: Terminal, o: Any) -> None:
+    out.result(await host.ask("users"), looks.users, lambda page: [row["name"] for row in page["users"]])
+
+
+async def user(host: Host, out: Terminal, o: Any) -> None:
+    if (o.act == "add") != (o.role is not None):
+        raise End(USAGE, "Give a user to be added a --role, and one to be removed none.")
+    row = await host.ask(f"user_{o.act}", name=o.name, role=o.role)
+    out.result(row, looks.user, lambda row: [row["name"]])
+
+
+async def mute(host: Host, out: Terminal, o: Any) -> None:
+    out.result(await host.ask("mute", hours=o.time), looks.muted, lambda row: [row["muted_until"] or "off"])
+
+
+async def notify(host: Host, out: Terminal, o: Any) -> int:
+    """FAILED when a place could not be told."""
+    found = await host.ask("notify")
+    out.result(found, looks.told_outside, lambda page: [row["target"] for row in page["told"] if not row["error"]])
+    return FAILED if any(row["error"] for row in found["told"]) else 0
 
 
 async def vacuum(host: Host, out: Terminal, o: Any) -> None:

@@ -287,6 +287,36 @@ def link(result: Row) -> list[Block]:
     return [result["url"]]
 
 
+def users(result: Row) -> list[Block]:
+    rows: list[tuple[Cell, ...]] = [
+        (row["name"], row["role"] or "none", f"{age(row['last_login'])} ago" if row["last_login"] else "never")
+        for row in result["users"]
+    ]
+    return [Table(("USER", "ROLE", "SIGNED IN"), rows)]
+
+
+def user(row: Row) -> list[Block]:
+    return [
+        f"{row['name']}: {row['role']}; `hive link {row['name']}` signs in"
+        if "role" in row
+        else f"{row['name']}: removed"
+    ]
+
+
+def muted(row: Row) -> list[Block]:
+    where = ", ".join(row["targets"]) or "nowhere"
+    how = (
+        f"muted until {clock(row['muted_until'])} UTC, by {row['by']}"
+        if row["muted_until"]
+        else f"what waits is told: {where}"
+    )
+    return [how, *(f"{one['target']} failed {one['attempt']} times: {one['error']}" for one in row["failing"])]
+
+
+def told_outside(result: Row) -> list[Block]:
+    return [f"{row['target']}: {row['error'] or 'told'}" for row in result["told"]]
+
+
 def vacuumed(result: Row) -> list[Block]:
     return [f"{result['deleted']} messages removed"]
 

@@ -36,6 +36,15 @@ def seconds_ago(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 10m, 2h, 7d or 2026-01-31T12:00") from None
 
 
+def hours(text: str) -> float:
+    """'90m', '8h', '2d' as hours; 'off' as 0."""
+    if text == "off":
+        return 0.0
+    if match := re.fullmatch(r"(\d{1,9})([smhd])", text):
+        return int(match[1]) * UNITS[match[2]] / 3600
+    raise argparse.ArgumentTypeError(f"{text!r} is no length of time: write 30m, 8h, 2d, or off")
+
+
 def _utc(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

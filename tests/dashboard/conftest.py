@@ -1,6 +1,7 @@
 """Rows made by hand, and an operator who is signed in."""
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from agents.feed import BATCHES
@@ -37,6 +38,21 @@ def manager(db) -> Container:
 @pytest.fixture
 def approval(manager) -> Approval:
     return Approval.request_spawn("hm1nd", "sonar", "a second reader for the audio papers")
+
+
+@pytest.fixture
+def signed_in(db):
+    """`signed_in("viewer")` is a browser of somebody with that role; '' has none."""
+
+    def browser(role: str) -> Client:
+        client = Client()
+        if role:
+            auth.give(f"a-{role}", role)
+        user, _ = User.objects.get_or_create(username=f"a-{role}" if role else "nobody")
+        client.force_login(user)
+        return client
+
+    return browser
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ HX = {"HTTP_HX_REQUEST": "true"}
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><div hx-post=/approvals/1/approve hx-trigger=load>"
 URLS = [
     "/", "/approvals/1/approve", "/approvals/1/deny", "/containers", "/containers/scout/stop", "/containers/scout/output",
-    "/messages", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/",
+    "/messages", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/", "/users",
+    "/users/scout/remove", "/users/scout/link", "/mute", "/waits",
 ]  # fmt: skip
-GETS = ["/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output"]
+GETS = ["/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/users", "/waits"]
 POSTS = [url for url in URLS if url not in GETS]
 
 
@@ -34,8 +35,8 @@ POSTS = [url for url in URLS if url not in GETS]
 def test_these_are_all_the_addresses():
     patterns = [p for app in ("dashboard.urls", "agents.urls") for p in __import__(app, fromlist=["x"]).urlpatterns]
     assert (
-        len(patterns) == len({re.sub(r"\d+|scout|nobody|stop", "x", url) for url in URLS}) + 3
-    )  # login, look and healthz
+        len(patterns) == len({re.sub(r"\d+|scout|nobody|stop", "x", url) for url in URLS}) + 4
+    )  # login, look, healthz and metrics
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -65,7 +66,7 @@ def test_a_post_without_a_token_is_refused(operator, approval, url):
 
 
 def test_health_needs_no_sign_in(client):
-    assert client.get("/healthz").json() == {"ok": True}
+    assert client.get("/healthz").json()["ok"] is True
 
 
 def test_every_page_is_fenced_in(operator, agent):

@@ -77,7 +77,7 @@ VERBS = {
     "approval": lambda id: Approval.numbered(id).as_json(),
     "messages": lambda: [message.as_json() for message in Message.objects.all()],
     "op": lambda name: Container.named(name).op,
-    "mint": lambda: auth.mint()[0],
+    "mint": lambda **how: auth.mint(**how)[0],
 }
 
 

@@ -15,9 +15,10 @@ from hyperhive.cli import completion, containers, decisions, diary, ends, export
 from hyperhive.cli.ends import End
 from hyperhive.cli.host import Host
 from hyperhive.cli.parser import Verb, arg, build, verb
-from hyperhive.cli.since import seconds_ago
+from hyperhive.cli.since import hours, seconds_ago
 from hyperhive.cli.terminal import Terminal, no_more_readers
 
+ROLES = ("viewer", "operator", "admin")  # dashboard.roles.ROLES, which a command that only asks does not load
 NAME = arg("name", metavar="NAME", help="the agent")
 ID = arg("id", metavar="ID", type=int, help="its number")
 # Made whole here, because the host's working directory is not ours.
@@ -171,7 +172,32 @@ VERBS: dict[str, Verb] = {
         "what a shell needs to complete these verbs",
         arg("shell", metavar="SHELL", choices=completion.SHELLS, help="bash, zsh or fish"),
     ),
-    "link": verb(hive.link, "a fresh link to sign in with, good once"),
+    "link": verb(
+        hive.link,
+        "a fresh link to sign in with, good once",
+        arg("name", nargs="?", metavar="USER", help="whom it signs in: operator, if nobody is named"),
+        arg("--role", metavar="R", choices=ROLES, help="the most that it may do: viewer, operator or admin"),
+        arg("--qr", action="store_true", help="for a phone's camera too, on stderr"),
+    ),
+    "users": verb(hive.users, "who may sign in, and as what"),
+    "user": verb(
+        hive.user,
+        "give somebody a role, or remove them",
+        arg("act", metavar="ACT", choices=("add", "remove"), help="add (or change), or remove"),
+        arg("name", metavar="USER", help="a name of a-z, 0-9 and -"),
+        arg(
+            "--role",
+            metavar="R",
+            choices=ROLES,
+            help="viewer (looks), operator (decides, sends, changes agents) or admin (gives roles, too)",
+        ),
+    ),
+    "mute": verb(
+        hive.mute,
+        "tell nobody outside of what waits, for a while",
+        arg("time", nargs="?", type=hours, metavar="TIME", help="1h, 8h, 2d, or off; without it says how it is"),
+    ),
+    "notify": verb(hive.notify, "try out whether word arrives outside"),
     "vacuum": verb(hive.vacuum, "remove delivered messages past their retention now"),
     "backup": verb(hive.backup, "copy the database while the hive goes on", PATH),
     "restore": verb(
