@@ -21,6 +21,7 @@ from django.utils import timezone
 from . import hot
 from .events import publish_on_commit
 from .hot import FIELDS
+from .jobs import Job as Job
 from .wire import BODY, Refused
 
 OPERATOR, HIVE = "operator", "hive"

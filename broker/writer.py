@@ -50,6 +50,8 @@ class Writer:
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
+        # A thread that asks when the last job was taken would wait for ever.
+        self.gate, self.ended = threading.Lock(), False
         # What one turn of the loop brings goes to the thread in one piece.
         self.coming: list[Job] = []
 
@@ -60,8 +62,18 @@ class Writer:
     def submit(self, do: Callable[[], Any]) -> Future:
         """From a thread."""
         future: Future = Future()
-        self.jobs.put([Job(do, future, False)])
+        with self.gate:
+            if self.ended:
+                raise Refused("busy", "The hive is about to stop: ask again when it is back.", "stopping")
+            self.jobs.put([Job(do, future, False)])
         return future
+
+    def wait(self, do: Callable[[], Any]) -> Any:
+        """From a thread, until it is on disk; where no writer runs, here and at once."""
+        if self.thread is None:
+            with transaction.atomic():
+                return do()
+        return self.submit(do).result()
 
     def write(self, do: Callable[[], Any], whole: bool = False) -> asyncio.Future:
         """From the event loop. A caller that goes away does not undo what its job has begun."""
@@ -80,7 +92,9 @@ class Writer:
         """Finish what was submitted, then end."""
         if self.coming:
             self._hand_over()
-        self.jobs.put(None)
+        with self.gate:
+            self.ended = True
+            self.jobs.put(None)
         if self.thread:
             self.thread.join()
 
@@ -128,6 +142,10 @@ class Writer:
             if job.whole:
                 raise Broken from error
             return Answer(job.future, None, explain(error))
+
+
+# The one of this process: on the host every verb that changes something goes through it.
+writer = Writer()
 
 
 def give(answers: list[Answer]) -> None:

@@ -6,10 +6,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from agents.models import STATES
 from broker.wire import POLL
-from broker.writer import Writer
-
-# The daemon's one writer; every verb that changes something goes through it.
-writer = Writer()
+from broker.writer import writer as writer  # for the verbs beside it
 
 
 class Caller(NamedTuple):

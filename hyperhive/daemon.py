@@ -25,8 +25,8 @@ from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
-from lifecycle import cli, drivers, isolation, update, work
-from lifecycle import tasks as _lifecycle_tasks  # noqa: F401
+from lifecycle import cli, drivers, isolation, work
+from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
 
 from . import __version__, asgi
@@ -190,11 +190,10 @@ class Hive:
             await asyncio.sleep(EXITS)
 
     async def _vacuum_at_start(self) -> None:
-        await asyncio.to_thread(broker_tasks.vacuum_now)
+        await asyncio.to_thread(broker_tasks.vacuum.call_local)
 
     async def _update_at_start(self) -> None:
-        if settings.HIVE_AUTO_UPDATE:
-            await asyncio.to_thread(update.auto)
+        await asyncio.to_thread(lifecycle_tasks.auto_update.call_local)
 
     async def _alive(self) -> None:
         """From the loop itself: were it stuck, systemd would start the hive anew."""

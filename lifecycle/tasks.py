@@ -6,6 +6,8 @@ from django.conf import settings
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task
 
+from broker.jobs import recorded
+
 from . import paths, update
 from .models import Container
 
@@ -14,9 +16,12 @@ MOST, KEPT = 16 * 1024 * 1024, 1024 * 1024
 
 
 @db_periodic_task(crontab(minute="*/10"))
-def auto_update() -> None:
-    if settings.HIVE_AUTO_UPDATE:
-        update.auto()
+@recorded("auto-update", 600)
+def auto_update() -> str:
+    if not settings.HIVE_AUTO_UPDATE:
+        return "switched off (HIVE_AUTO_UPDATE=0)"
+    names = update.auto()
+    return f"{', '.join(names)} made anew" if names else "nothing is stale"
 
 
 @db_periodic_task(crontab(minute="*/5"))
