@@ -2,6 +2,9 @@
 
 from django.db import models
 
+from .indexing import Indexed as Indexed
+from .indexing import Minute as Minute
+
 
 class SignInLink(models.Model):
     sha256 = models.CharField(max_length=64, primary_key=True)

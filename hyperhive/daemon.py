@@ -25,6 +25,7 @@ from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
+from dashboard import indexing
 from lifecycle import cli, drivers, isolation, work
 from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
@@ -150,7 +151,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start,
+            self._vacuum_at_start, self._update_at_start, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -191,6 +192,9 @@ class Hive:
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum.call_local)
+
+    async def _index(self) -> None:
+        await indexing.keep_up(writer)
 
     async def _update_at_start(self) -> None:
         await asyncio.to_thread(lifecycle_tasks.auto_update.call_local)
