@@ -19,6 +19,8 @@ def search(request: Request) -> HttpResponse:
     query = searching.parsed(typed)
     context = {"q": typed, "query": query, "groups": searching.found(query)}
     if request.htmx:
+        # Agents are among the places there.
+        context["groups"] = [(group, hits) for group, hits in context["groups"] if group != "agents"]
         return render(request, "dashboard/_found.html", context | {"places": searching.places(typed)})
     return render(request, "dashboard/search.html", context)
 

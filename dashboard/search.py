@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import F, Q, TextField
 from django.db.models.functions import Cast
@@ -20,6 +20,8 @@ from approvals.models import Approval
 from broker import hot
 from broker.models import Message
 from lifecycle.models import Container
+
+from . import parts
 
 MOST = 20  # of a group
 TERMS, LENGTH = 16, 100  # more words than these are not looked for, nor longer ones
@@ -250,14 +252,13 @@ PLACES = {
     "spawn an agent": "/ask/spawn",
     "panic: stop every turn": "/ask/panic",
 }
-DEEDS = ("restart", "rebuild", "stop", "start", "pause", "resume", "kill", "destroy")
 
 
 def places(typed: str) -> list[tuple[str, str]]:
-    """Pages and acts by their plain names, for the list on Ctrl K: words and address."""
+    """Pages, agents and what can be done with them, by their plain names, for the list on Ctrl K: words and address."""
     words = typed.lower().split()
-    known: dict[str, Any] = dict(PLACES)
-    if words:
-        for name in Container.objects.exclude(status=Container.Status.DESTROYED).values_list("name", flat=True):
-            known |= {f"{verb} {name}": reverse("ask", args=[name, verb]) for verb in DEEDS}
+    known = dict(PLACES)
+    for row in parts.alive() if words else []:
+        known[row.name] = reverse("agent", args=[row.name])
+        known |= {f"{verb} {row.name}": reverse("ask", args=[row.name, verb]) for verb in parts.acts(row, whole=True)}
     return [(name, href) for name, href in known.items() if all(word in name for word in words)][:10]

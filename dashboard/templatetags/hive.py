@@ -130,4 +130,4 @@ def hero(name: str) -> dict[str, Any]:
     """An agent's state and what can be done with it; agents' pages know no containers, so they ask here."""
     row = Container.objects.filter(name=name).first()
     inbox = parts.queued().filter(recipient=name).count()
-    return {"name": name, "container": parts.container(row, inbox) if row else None}
+    return {"name": name, "container": parts.container(row, inbox, whole=True) if row else None}
