@@ -77,6 +77,8 @@ VERBS = {
     "approval": lambda id: Approval.numbered(id).as_json(),
     "messages": lambda: [message.as_json() for message in Message.objects.all()],
     "op": lambda name: Container.named(name).op,
+    "destroy": lambda name: Container.named(name).destroy(),
+    "wake": lambda topic: events.publish_on_commit(topic),
     "index": indexing.all_of_it,
     "job": lambda name, **row: Job.objects.create(name=name, **row).pk,
     "paused": lambda: list(Container.objects.filter(paused=True).values_list("name", flat=True)),

@@ -20,7 +20,7 @@
     dialog.removeEventListener("htmx:beforeSwap", note);
     if (refused || dialog.open) return;
     dialog.showModal();
-    dialog.querySelector("[autofocus], input:not([type=hidden])")?.focus();
+    dialog.querySelector("[autofocus], input:not([type=hidden], [type=checkbox])")?.focus();
   }
 
   addEventListener("submit", (event) => {

@@ -119,8 +119,9 @@ function renewed(old, element) {
 }
 
 function refocus(element, old, focused) {
-  const name = (it) => ["formaction", "href", "name", "value"].map((it_has) => it.getAttribute(it_has)) + it.closest("form")?.action;
-  let same = [...element.querySelectorAll(focused.tagName)].find((it) => name(it) === name(focused));
+  const marks = (it) => ["formaction", "href", "name", "value"].map((mark) => it.getAttribute(mark));
+  const name = (it, row) => marks(it) + [...row.querySelectorAll("form")].find((form) => form.contains(it))?.action;
+  let same = [...element.querySelectorAll(focused.tagName)].find((it) => name(it, element) === name(focused, old));
   if (focused === old) {
     same = element;
     [element.tabIndex, element.className] = [-1, old.className];
