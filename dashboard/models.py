@@ -5,6 +5,9 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
+from .indexing import Indexed as Indexed
+from .indexing import Minute as Minute
+
 
 class SignInLink(models.Model):
     """Good once; only its hash is kept."""

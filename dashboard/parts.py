@@ -1,45 +1,107 @@
 """What the dashboard shows: part -> rows -> HTML, the same on first load and live."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from agents.feed import Feed, Part
-from agents.models import Turn
-from agents.parts import roles
+from agents.models import STATES, Agent, Turn
 from approvals.models import Approval
-from broker.models import HIVE, OPERATOR, Mailbox, Message
+from broker.models import HIVE, OPERATOR, Job, Mailbox, Message
 from lifecycle import isolation
 from lifecycle.models import Container
 
-SHOWN, DECIDED, DEAD, READ = 50, 3, 20, 5
+from . import asks
+from .indexing import a_minute
+
+SHOWN, DECIDED = 50, 3
+HEAD = 4000  # characters of a message that a page shows before it is opened
+
+# All messages that the page shows, each group by an index of its own: no count and no scan of a table that grows.
+MAIL = f"""broker_message.id IN (
+    SELECT * FROM (SELECT id FROM broker_message ORDER BY id DESC LIMIT {SHOWN + 20})
+    UNION SELECT * FROM (SELECT id FROM broker_message WHERE state = 'dead' ORDER BY id DESC LIMIT 20)
+    UNION SELECT * FROM (
+        SELECT id FROM broker_message WHERE state = 'queued' AND recipient = '{OPERATOR}' ORDER BY id LIMIT {SHOWN}
+    )
+    UNION SELECT * FROM (
+        SELECT id FROM broker_message WHERE id > (SELECT MAX(id) FROM broker_message) - 5000
+            AND state = 'delivered' AND recipient = '{OPERATOR}' ORDER BY id DESC LIMIT 5
+    )
+    UNION SELECT * FROM (SELECT id FROM broker_message WHERE sender = '{OPERATOR}' LIMIT 1)
+    UNION SELECT MIN(id) FROM broker_message INDEXED BY message_queued
+        WHERE state = 'queued' AND recipient <> '{OPERATOR}'
+)"""  # noqa: S608 (constants of ours)
+
+
+class Now:
+    """What several parts of one page are made of, read at most once for it."""
+
+    @cached_property
+    def alive(self) -> list[dict[str, Any]]:
+        agents = Agent.objects.in_bulk()
+        return [container(row, self.inbox(row.name), agents.get(row.name)) for row in alive()]
+
+    @cached_property
+    def queued(self) -> dict[str, tuple[int, int]]:
+        """Recipient -> how many wait there, and the number of the oldest."""
+        waiting = queued().values("recipient").annotate(count=Count("pk"), oldest=Min("pk"))
+        return {row["recipient"]: (row["count"], row["oldest"]) for row in waiting}
+
+    def inbox(self, name: str) -> int:
+        return self.queued.get(name, (0, 0))[0]
+
+    @cached_property
+    def mail(self) -> list[Message]:
+        """The newest first."""
+        shown = Message.objects.extra(where=[MAIL])  # noqa: S610 (no word of anybody's in it)
+        return list(shown.defer("body").annotate(head=Left("body", HEAD)).order_by("-id"))
+
+    @cached_property
+    def approvals(self) -> list[Approval]:
+        """What waits, oldest first, then what was decided last, so that its outcome is seen."""
+        pending = Q(state=Approval.State.PENDING)
+        decided = Approval.objects.exclude(pending).order_by("-decided_at")[:DECIDED]
+        rows = list(Approval.objects.filter(pending | Q(pk__in=decided.values("pk"))).order_by("pk"))
+        over = sorted((row.decided_at, row.pk, row) for row in rows if row.decided_at)
+        return [row for row in rows if not row.decided_at] + [row for _, _, row in over[::-1]]
+
+    @cached_property
+    def managers(self) -> set[str]:
+        return {agent["row"].name for agent in self.alive if agent["row"].role == "manager"}
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------------
 
 
-def vitals() -> dict[str, Any]:
-    pending = Approval.pending().aggregate(count=Count("pk"), oldest=Min("created_at"))
-    waiting = queued().exclude(recipient=OPERATOR).aggregate(count=Count("pk"), oldest=Min("created_at"))
-    states = [row.state()[0] for row in alive()]
+def vitals(now: Now) -> dict[str, Any]:
+    waiting = [number for name, number in now.queued.items() if name != OPERATOR]
+    oldest = min((id_ for _, id_ in waiting), default=0)
+    pending = [row.created_at for row in now.approvals if row.state == Approval.State.PENDING]
+    states = [agent["state"] for agent in now.alive]
     return {
         "agents": {
             "all": len(states),
             "up": sum(state != "offline" for state in states),
             "thinking": states.count("thinking"),
         },
-        "pending": pending,
-        "waiting": waiting,
-        "unread_count": unread().count(),
+        "pending": {"count": len(pending), "oldest": min(pending, default=None)},
+        "waiting": {
+            "count": sum(count for count, _ in waiting),
+            "oldest": next((message.created_at for message in now.mail if message.pk == oldest), None),
+        },
+        "unread_count": now.inbox(OPERATOR),
         "today": today(),
+        "spark": spark([count for _, count in a_minute()]),
     }
 
 
@@ -51,49 +113,63 @@ def today() -> dict[str, Any]:
     return turns.aggregate(count=Count("pk"), failed=Count("pk", filter=failed), cost=Sum("cost_usd", default=0))
 
 
-def approvals() -> dict[str, Any]:
-    """What waits, oldest first, then what was decided last, so that its outcome is seen."""
-    decided = Approval.objects.exclude(state=Approval.State.PENDING).order_by("-decided_at")[:DECIDED]
-    return {"approvals": [*Approval.pending(), *decided]}
+def spark(counts: list[int]) -> dict[str, Any]:
+    """A line of 100 by 24, the last minute aside, which is not over."""
+    counts = counts[:-1]
+    highest = max(1, *counts)
+    step = 100 / (len(counts) - 1)
+    points = " ".join(f"{n * step:.1f},{23 - 21 * count / highest:.1f}" for n, count in enumerate(counts))
+    return {"points": points, "now": counts[-1], "highest": max(counts)}
 
 
-def containers() -> dict[str, Any]:
-    inboxes = dict(queued().values("recipient").annotate(count=Count("pk")).values_list("recipient", "count"))
-    return {"containers": [container(row, inboxes.get(row.name, 0)) for row in alive()]}
+def approvals(now: Now) -> dict[str, Any]:
+    last = next((row for row in now.approvals if row.decided_at), None)
+    return {"approvals": now.approvals, "last": last}
+
+
+def containers(now: Now) -> dict[str, Any]:
+    return {"containers": now.alive}
 
 
 def alive() -> QuerySet[Container]:
     return Container.objects.exclude(status=Container.Status.DESTROYED).order_by("-role", "name")
 
 
-def container(row: Container, inbox: int) -> dict[str, Any]:
-    state, since, why = row.state()
-    return {"row": row, "state": state, "since": since, "why": why, "inbox": inbox, "acts": acts(row)}
+def container(row: Container, inbox: int, agent: Agent | None = None, whole: bool = False) -> dict[str, Any]:
+    state, since, why = row.state(agent)
+    return {"row": row, "state": state, "since": since, "why": why, "inbox": inbox, "acts": acts(row, whole)}
 
 
-def acts(row: Container) -> list[str]:
-    """What can be done with an agent now."""
+def acts(row: Container, whole: bool = False) -> list[str]:
+    """What can be done with an agent now: what its row offers, or the whole of it."""
     if row.desired == Container.Desired.DESTROYED:
         return []
+    ends = [] if row.role == "manager" else ["destroy"]
     if row.desired == Container.Desired.STOPPED:
-        return ["start", "kill"] if row.op else ["start"]
-    return ["resume" if row.paused else "pause", "restart", "stop", "kill"]
+        return ["start", *(["kill"] if row.op else []), *ends]
+    return [
+        "resume" if row.paused else "pause",
+        "restart",
+        *(["rebuild"] if whole else []),
+        "stop",
+        "kill",
+        *(ends if whole else []),
+    ]
 
 
-def inbox() -> dict[str, Any]:
+def inbox(now: Now) -> dict[str, Any]:
     """What the operator has not read, oldest first, after the last few they have."""
-    unseen = list(unread()[:SHOWN])
-    old = Message.objects.filter(recipient=OPERATOR, state=Message.State.DELIVERED).order_by("-id")[:READ]
-    upto = unseen[-1].pk if unseen else 0
-    return {"unread": unseen, "upto": upto, "read": list(old)[::-1]} | roles()
+    letters = [message for message in now.mail[::-1] if message.recipient == OPERATOR]
+    unseen = [letter for letter in letters if letter.state == Message.State.QUEUED][:SHOWN]
+    read = [letter for letter in letters if letter.state == Message.State.DELIVERED][-5:]
+    return {"unread": unseen, "upto": unseen[-1].pk if unseen else 0, "read": read, "managers": now.managers}
 
 
-def flow() -> dict[str, Any]:
+def flow(now: Now) -> dict[str, Any]:
     """The newest messages, newest first; what is dead stays on top until somebody decides."""
-    dead = list(Message.objects.order_by("-id").extra(where=["state = 'dead'"])[:DEAD])
-    newest = Message.objects.order_by("-id")[: SHOWN + len(dead)]
-    rest = [message for message in newest if message.state != Message.State.DEAD][:SHOWN]
-    return {"flow": dead + rest} | roles()
+    dead = [message for message in now.mail if message.state == Message.State.DEAD]
+    rest = [message for message in now.mail if message.state != Message.State.DEAD][:SHOWN]
+    return {"flow": dead + rest, "managers": now.managers}
 
 
 def queued() -> QuerySet[Message]:
@@ -105,30 +181,80 @@ def unread() -> QuerySet[Message]:
     return queued().filter(recipient=OPERATOR).order_by("id")
 
 
+def jobs(now: Now) -> dict[str, Any]:
+    """Each with whether it is under way."""
+    begun = [(job, job.started_at) for job in Job.objects.all()]
+    return {"jobs": [(job, at is not None and (job.ended_at is None or at > job.ended_at)) for job, at in begun]}
+
+
+def steps(now: Now) -> dict[str, Any]:
+    """How far a new hive is: [] once everything is done."""
+    manager = next((agent for agent in now.alive if agent["row"].role == "manager"), None)
+    state = manager["state"] if manager else "offline"
+    done = {
+        "runs": True,
+        "up": state not in ("offline", "failing", "rebuilding"),
+        "login": state in ("idle", "thinking", "paused"),
+        "said": any(message.sender == OPERATOR for message in now.mail),
+    }
+    return {"steps": {} if all(done.values()) else done, "manager": manager}
+
+
+def panic(now: Now) -> dict[str, Any]:
+    """Since when, while all that should run are paused."""
+    rows = [agent["row"] for agent in now.alive if agent["row"].desired == Container.Desired.RUNNING]
+    since = [row.paused_at for row in rows if row.paused and row.paused_at]
+    return {"panic": max(since) if since and all(row.paused for row in rows) else None}
+
+
 # Part of the page -> its rows, and the topics that change them.
-ROWS: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...]]] = {
-    "vitals": (vitals, ("containers", "approvals", "messages", "turns")),
+ROWS: dict[str, tuple[Callable[[Now], dict[str, Any]], tuple[str, ...]]] = {
+    "panic": (panic, ("containers",)),
+    "steps": (steps, ("containers", "messages")),
+    "vitals": (vitals, ("containers", "approvals", "messages", "turns", "indexed")),
     "approvals": (approvals, ("approvals",)),
     "inbox": (inbox, ("messages",)),
     "containers": (containers, ("containers", "messages")),
     "flow": (flow, ("messages",)),
+    "jobs": (jobs, ("jobs",)),
 }
 
 
 # ---- HTML -------------------------------------------------------------------------------------------------------------
 
 
-def page() -> dict[str, Any]:
-    """Everything for the first load."""
-    context = Feed().first() | {"recipients": recipients()}
+def page(state: str = "", q: str = "") -> dict[str, Any]:
+    """Everything for the first load; `state` and `q` filter the containers, as the script does from then on."""
+    now = Now()
+    context = Feed().first() | {"state": state if state in STATES else "", "q": q[:40], "many_verbs": asks.MANY}
+    for agent in now.alive:
+        agent["hidden"] = not fits(agent, context["state"], context["q"])
     for rows, _ in ROWS.values():
-        context |= rows()
-    return context
+        context |= rows(now)
+    open_to = [agent["row"].name for agent in now.alive if agent["row"].desired != Container.Desired.DESTROYED]
+    drivers = {agent["row"].driver for agent in now.alive}
+    return context | {
+        "recipients": open_to,
+        "hive": facts(drivers, context["pending"]["count"]),
+        "chips": chips(now),
+        "none_fits": bool(now.alive) and all(agent["hidden"] for agent in now.alive),
+    }
 
 
-def recipients() -> QuerySet[Mailbox]:
+def fits(agent: dict[str, Any], state: str, q: str) -> bool:
+    return state in ("", agent["state"]) and q.strip().lower() in agent["row"].name
+
+
+def chips(now: Now) -> list[tuple[str, int]]:
+    """Every state with how many are in it, also where nobody is."""
+    states = [agent["state"] for agent in now.alive]
+    return [(state, states.count(state)) for state in STATES]
+
+
+def recipients() -> list[str]:
     """Whom the operator may write to, the manager first."""
-    return Mailbox.objects.filter(open=True).exclude(name__in=(OPERATOR, HIVE)).order_by("-role", "name")
+    boxes = Mailbox.objects.filter(open=True).exclude(name__in=(OPERATOR, HIVE))
+    return list(boxes.order_by("-role", "name").values_list("name", flat=True))
 
 
 def live() -> dict[str, Part]:
@@ -136,7 +262,7 @@ def live() -> dict[str, Part]:
 
 
 def html(part: str) -> str:
-    return render_to_string(f"dashboard/_{part}.html", ROWS[part][0]())
+    return render_to_string(f"dashboard/_{part}.html", ROWS[part][0](Now()))
 
 
 def decided(approval: int = 0, **_: Any) -> dict[str, Any]:
@@ -150,11 +276,14 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def hive() -> dict[str, Any]:
-    drivers = sorted(set(alive().values_list("driver", flat=True)))
+    return facts(set(alive().values_list("driver", flat=True)), Approval.pending().count())
+
+
+def facts(drivers: set[str], pending: int) -> dict[str, Any]:
     return {
         "version": release(),
-        "drivers": [(driver, level(driver)) for driver in drivers],
-        "pending": Approval.pending().count(),
+        "drivers": [(driver, level(driver)) for driver in sorted(drivers)],
+        "pending": pending,
         "bind": settings.HIVE_BIND,
     }
 

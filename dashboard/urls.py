@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import health, users, views
+from . import acting, finding, health, users, views
 
 urlpatterns = [
     path("", views.index, name="index"),
@@ -12,10 +12,21 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("approvals/<int:approval>/approve", views.approve, name="approve"),
     path("approvals/<int:approval>/deny", views.deny, name="deny"),
-    path("containers", views.spawn, name="spawn"),
+    path("approvals", finding.approvals, name="approvals"),
+    path("search", finding.search, name="search"),
+    path("ask/spawn", acting.ask_spawn, name="ask_spawn"),
+    path("ask/panic", acting.ask_panic, name="ask_panic"),
+    path("ask/many", acting.ask_many, name="ask_many"),
+    path("ask/<str:name>/<str:verb>", acting.ask, name="ask"),
+    path("panic", acting.panic, name="panic"),
+    path("panic/over", acting.go_on, name="go_on"),
+    path("containers", acting.spawn, name="spawn"),
+    path("containers/act", acting.act_many, name="act_many"),
+    path("containers/<str:name>/destroy", acting.destroy, name="destroy"),
     path("containers/<str:name>/output", views.output, name="output"),
     path("containers/<str:name>/<str:verb>", views.act, name="act"),
     path("messages", views.send, name="send"),
+    path("messages/<int:message>", finding.message, name="message"),
     path("messages/<int:message>/requeue", views.requeue, name="requeue"),
     path("inbox/read", views.read, name="read"),
     path("waits", health.waiting, name="waits"),

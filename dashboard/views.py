@@ -32,6 +32,7 @@ class Request(HttpRequest):
 
 STATUS = {"bad_params": 400, "refused": 409, "not_found": 404, "conflict": 409, "busy": 503, "timed_out": 503}
 
+EVERYONE = "*"  # no name of an agent
 OUTPUT = 16 * 1024  # bytes of a container's output that a page shows
 
 MUTES = ("1", "8", "0")
@@ -52,7 +53,7 @@ ACTS: dict[str, Callable[[Container], Any]] = {
 
 @require_GET
 def index(request: Request) -> HttpResponse:
-    return render(request, "dashboard/index.html", parts.page())
+    return render(request, "dashboard/index.html", parts.page(request.GET.get("state", ""), request.GET.get("q", "")))
 
 
 @require_GET
@@ -171,17 +172,15 @@ def act(request: Request, name: str, verb: str) -> str:
 
 
 @door
-def spawn(request: Request) -> str:
-    name = request.POST.get("name", "").strip()
-    Container.spawn(name, by=request.user.get_username())
-    return f"{name} is on its way."
-
-
-@door
 def send(request: Request) -> str:
     # A browser sends CR LF for a new line, whatever was typed.
     body = request.POST.get("body", "").replace("\r\n", "\n")
-    message = Message.send(OPERATOR, request.POST.get("to", ""), body)
+    to = request.POST.get("to", "")
+    return "\n".join(sent(name, body) for name in parts.recipients()) if to == EVERYONE else sent(to, body)
+
+
+def sent(to: str, body: str) -> str:
+    message = Message.send(OPERATOR, to, body)
     return f"Message {message.pk} waits for {message.recipient}."
 
 

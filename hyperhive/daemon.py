@@ -25,7 +25,7 @@ from broker import events
 from broker import tasks as broker_tasks
 from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
-from dashboard import notices
+from dashboard import indexing, notices
 from lifecycle import cli, drivers, isolation, work
 from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
@@ -166,7 +166,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices,
+            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -223,6 +223,9 @@ class Hive:
     async def _claude_at_start(self) -> None:
         if warning := await asyncio.to_thread(cli.warning):
             log.warning("%s", warning)
+
+    async def _index(self) -> None:
+        await indexing.keep_up(writer)
 
     async def _alive(self) -> None:
         """From the loop itself: were it stuck, systemd would start the hive anew."""

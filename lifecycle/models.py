@@ -272,11 +272,14 @@ class Container(models.Model):
 
     # ---- how it is
 
-    def state(self) -> tuple[str, datetime, str]:
-        """One of the words of agents.STATES, since when, and the sentence behind it ('' when the word says it all)."""
+    def state(self, agent: Agent | None = None) -> tuple[str, datetime, str]:
+        """One of the words of agents.STATES, since when, and the sentence behind it ('' when the word says it all).
+
+        `agent` is its row as the harness describes it, from who has it at hand.
+        """
         if own := self._own_state():
             return own
-        agent = Agent.objects.filter(pk=self.name).first()
+        agent = agent or Agent.objects.filter(pk=self.name).first()
         if agent is None or agent.seen_at is None or agent.state == "offline":
             return "offline", self.status_since, "Its harness has not said hello yet."
         return agent.state, agent.state_since, agent.why

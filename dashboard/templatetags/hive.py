@@ -6,10 +6,11 @@ from typing import Any
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from markdown_it import MarkdownIt
 
 from agents.models import STATES
 from broker.clean import clean as cleaned
-from broker.models import OPERATOR
+from broker.models import OPERATOR, Message
 from dashboard import parts
 from lifecycle.models import Container
 
@@ -33,10 +34,44 @@ def clean(text: Any) -> str:
     return cleaned(str(text))
 
 
+@register.filter
+def head(message: Message) -> str:
+    """The beginning of a body, also where a list did not fetch the whole of it."""
+    return cleaned(message.head if hasattr(message, "head") else message.body)
+
+
+class Markdown(MarkdownIt):
+    """Links lead out by http alone: none of an agent's leads into the hive."""
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802 (markdown-it's own name)
+        return url.startswith(("http://", "https://"))
+
+
+# No HTML and no pictures of an agent's.
+MARKDOWN = Markdown("commonmark", {"html": False, "linkify": False}).enable("table").disable(["image", "html_block"])
+LONGEST = 16 * 1024  # characters: what is longer is shown as it was written
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    """What an agent wrote, set as Markdown: every character of it is escaped by markdown-it, which makes the tags."""
+    text = cleaned(text)
+    if len(text) > LONGEST:
+        return format_html("<pre>{}</pre>", text)
+    return SafeString(
+        MARKDOWN.render(text).replace("<a href=", '<a rel="noopener noreferrer nofollow" target="_blank" href=')
+    )
+
+
 @register.simple_tag
 def state(word: str) -> SafeString:
     glyph = STATES.get(word, "?")
     return format_html('<span class="st {}"><i aria-hidden="true">{}</i>{}</span>', word, glyph, WORDS.get(word, word))
+
+
+@register.simple_tag
+def word(state: str) -> str:
+    return WORDS.get(state, state)
 
 
 @register.simple_tag
@@ -71,6 +106,20 @@ def thousands(count: int) -> str:
 
 
 @register.filter
+def every(seconds: int) -> str:
+    """A period: every 10 m, every hour."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("m", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return (
+                f"every {unit}"
+                if count == 1 and unit != "m"
+                else f"every {count} {unit if unit == 'm' else unit + 's'}"
+            )
+    return f"every {seconds} s"
+
+
+@register.filter
 def who(name: str, managers: set[str]) -> str:
     """The colour of a name."""
     return "c-pink" if name == OPERATOR else "c-violet" if name in managers else ""
@@ -81,4 +130,4 @@ def hero(name: str) -> dict[str, Any]:
     """An agent's state and what can be done with it; agents' pages know no containers, so they ask here."""
     row = Container.objects.filter(name=name).first()
     inbox = parts.queued().filter(recipient=name).count()
-    return {"name": name, "container": parts.container(row, inbox) if row else None}
+    return {"name": name, "container": parts.container(row, inbox, whole=True) if row else None}

@@ -17,7 +17,7 @@ from agents.models import Agent, Event
 from broker import events
 from broker.models import Message
 from dashboard import auth
-from dashboard.consumers import websockets
+from dashboard.consumers import PARTS, websockets
 
 from .conftest import container
 
@@ -136,11 +136,11 @@ async def test_an_agents_page_gets_its_own_events_alone(cookie):
 async def test_a_part_comes_when_it_changes_and_only_then(cookie):
     await sync_to_async(container)("scout")
     tab = await opened(cookie=cookie)
-    assert set((await frame(tab))["parts"]) == {"vitals", "approvals", "inbox", "containers", "flow"}
+    assert set((await frame(tab))["parts"]) == set(PARTS)
     assert await tab.receive_nothing(0.3)
     await sync_to_async(Message.send)("operator", "scout", "<b>hello</b>")
     parts = (await frame(tab))["parts"]
-    assert set(parts) == {"vitals", "containers", "flow"}
+    assert set(parts) == {"vitals", "containers", "flow", "steps"}  # what comes first in a new hive is done
     assert "&lt;b&gt;hello" in parts["flow"]
     events.publish("messages", "approvals", "nothing that anybody knows")
     assert await tab.receive_nothing(0.3)
@@ -160,8 +160,6 @@ async def test_an_agents_state_is_live(cookie):
 
 
 async def test_a_part_is_rendered_once_for_all_tabs(cookie, monkeypatch):
-    from dashboard.consumers import PARTS
-
     rendered = []
     plain = PARTS["flow"].render
     monkeypatch.setattr(PARTS["flow"], "render", lambda: rendered.append(1) or plain())

@@ -22,10 +22,14 @@ HX = {"HTTP_HX_REQUEST": "true"}
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><div hx-post=/approvals/1/approve hx-trigger=load>"
 URLS = [
     "/", "/approvals/1/approve", "/approvals/1/deny", "/containers", "/containers/scout/stop", "/containers/scout/output",
-    "/messages", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/", "/users",
-    "/users/scout/remove", "/users/scout/link", "/mute", "/waits",
+    "/messages", "/messages/1", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/",
+    "/approvals", "/search", "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/panic", "/panic/over",
+    "/containers/act", "/containers/scout/destroy", "/users", "/users/scout/remove", "/users/scout/link", "/mute", "/waits",
 ]  # fmt: skip
-GETS = ["/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/users", "/waits"]
+GETS = [
+    "/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/messages/1", "/approvals", "/search",
+    "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/users", "/waits",
+]  # fmt: skip
 POSTS = [url for url in URLS if url not in GETS]
 
 

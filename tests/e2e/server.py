@@ -21,8 +21,8 @@ from django.db import transaction  # noqa: E402
 from agents.models import Agent, Event, Turn  # noqa: E402
 from approvals.models import Approval  # noqa: E402
 from broker import events  # noqa: E402
-from broker.models import Mailbox, Message  # noqa: E402
-from dashboard import auth  # noqa: E402
+from broker.models import Job, Mailbox, Message  # noqa: E402
+from dashboard import auth, indexing  # noqa: E402
 from hyperhive.asgi import application  # noqa: E402
 from lifecycle import paths  # noqa: E402
 from lifecycle.models import Container  # noqa: E402
@@ -78,6 +78,11 @@ VERBS = {
     "messages": lambda: [message.as_json() for message in Message.objects.all()],
     "op": lambda name: Container.named(name).op,
     "mint": lambda **how: auth.mint(**how)[0],
+    "destroy": lambda name: Container.named(name).destroy(),
+    "wake": lambda topic: events.publish_on_commit(topic),
+    "index": indexing.all_of_it,
+    "job": lambda name, **row: Job.objects.create(name=name, **row).pk,
+    "paused": lambda: list(Container.objects.filter(paused=True).values_list("name", flat=True)),
 }
 
 

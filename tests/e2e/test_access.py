@@ -14,7 +14,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 WIDTHS = (1280, 390, 320)
 THEMES = ("dark", "light")
 # Pages by path; a new page of a builder's is a line here.
-PAGES = ["/", "/agents/scout/"]
+PAGES = [
+    "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals", "/messages/1",
+    "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
+]  # fmt: skip
 
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .map(v => `${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 4)}`)"""
@@ -43,6 +46,11 @@ def furnish(pages):
     pages("send", sender="operator", to="scout", body="read the papers\n" * 4)
     pages("send", sender="scout", to="operator", body="I have read them: " + "long " * 200)
     pages("dead", message=pages("send", sender="hm1nd", to="forge", body="are you there?"))
+    pages("job", name="vacuum", period=3600, started_at="2026-11-22T20:00:00Z", ended_at=None)
+    pages(
+        "job", name="backup", period=86400, started_at="2026-11-22T03:00:00Z", ended_at="2026-11-22T03:00:01Z", ok=False
+    )
+    pages("index")
     turn = {"id": "turn-0001", "number": 1, "started_at": "2026-11-22T20:14:00Z", "outcome": "ok", "cost_usd": 0.01}
     pages("turn", agent="scout", **turn)
     blocks = [
@@ -97,6 +105,18 @@ def test_axe_finds_nothing_before_sign_in_nor_in_the_open_dialogs(chromium, hive
         page.evaluate(AXE.read_text())
         assert page.evaluate(FINDINGS) == []
         page.locator(".prefs summary").click()
+        if which is context:
+            dialog = page.locator("dialog[open]")
+            for opened in ('#agent-scout button[formaction$="/kill"]', "a[href='/ask/spawn']", "a[href='/ask/panic']"):
+                page.locator(opened).click()
+                expect(dialog).to_be_visible()
+                assert page.evaluate(FINDINGS) == [], opened
+                page.keyboard.press("Escape")
+            page.keyboard.press("Control+k")
+            page.keyboard.type("read")
+            expect(dialog.locator(".hits")).not_to_have_count(0)
+            assert page.evaluate(FINDINGS) == []
+            page.keyboard.press("Escape")
         page.keyboard.press("?")
         expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
         assert page.evaluate(FINDINGS) == []
@@ -165,6 +185,14 @@ def test_keys_lead_through_the_page(tab):
     expect(reason).to_be_hidden()
     tab.keyboard.press("a")
     assert "Approve" in tab.evaluate("document.activeElement.textContent")
+    for _ in range(4):
+        tab.keyboard.press("j")
+    expect(tab.locator(".marked")).to_have_attribute("id", re.compile("agent-"))
+    tab.keyboard.press("x")
+    expect(tab.locator("#marked")).to_have_text("1 marked")
+    tab.keyboard.press("/")
+    expect(tab.locator("#find")).to_be_focused()
+    tab.keyboard.press("Escape")
     tab.keyboard.press("]")
     tab.wait_for_url("**/agents/**")
     live(tab)

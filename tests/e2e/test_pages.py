@@ -160,6 +160,11 @@ def test_a_card_in_use_is_left_alone_and_a_late_yes_is_told_who_was_first(pages,
 
 def test_stopping_an_agent(pages, tab):
     tab.get_by_role("button", name="stop scout").click()
+    dialog = tab.get_by_role("dialog", name="stop scout?")
+    expect(dialog).to_contain_text("its message waits again")
+    expect(dialog).to_contain_text("$ hive stop scout")
+    dialog.get_by_role("button", name="stop").click()
+    expect(dialog).to_be_hidden()
     expect(tab.locator("#toast")).to_contain_text("stop scout: on its way")
     expect(tab.get_by_role("button", name="start scout")).to_be_visible()
     assert pages("op", name="scout") == "stop"
@@ -190,6 +195,7 @@ def test_an_agents_page(pages, tab):
     tab.get_by_role("button", name="Send").click()
     expect(tab.locator("#part-flow")).to_contain_text("well done")
     tab.get_by_role("button", name="restart scout").click()
+    tab.get_by_role("dialog").get_by_role("button", name="restart").click()
     expect(tab.locator("#part-hero")).to_contain_text("It is being restarted")
     # The click's own answer may come after the live one: it has to find its page still there.
     expect(tab.locator("#toast")).to_contain_text("restart")

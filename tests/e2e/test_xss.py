@@ -66,6 +66,8 @@ def trap(chromium, pages):
 
 
 ADDRESSES = ["/", "/agents/scout/"]
+# Found and opened, not live: what is looked up, every message in full, every decision.
+LOOKED_UP = ["/search?q=boom", "/search?q=agent:scout+script", "/search?q=from:hm1nd", "/approvals"]
 
 
 @pytest.mark.parametrize("how", ["on first load", "live"])
@@ -90,6 +92,29 @@ def test_nothing_an_agent_writes_goes_off(pages, trap, how):
         if path.startswith("/agents"):
             sync_api.expect(trap.locator("pre.log-tail")).to_contain_text("onerror=boom(4)")
         trap.wait_for_timeout(300)
+
+
+def test_nothing_goes_off_in_what_is_looked_up(pages, trap):
+    for text in LOT:
+        fill(pages, text)
+        pages("deny", id=pages("ask", name=f"s{fill.number}", why=text))
+    pages("index")
+    for path in LOOKED_UP:
+        trap.goto(pages.url + path)
+        assert sum(payload[:20] in trap.locator("body").inner_text() for payload in LOT) > 2, path
+    for number in [row["id"] for row in pages("messages") if row["body"] in LOT]:
+        trap.goto(f"{pages.url}/messages/{number}")
+        trap.wait_for_timeout(20)
+    # In the list of Ctrl K, and opened in the flow.
+    trap.goto(pages.url)
+    live(trap)
+    trap.keyboard.press("Control+k")
+    trap.keyboard.type("boom")
+    sync_api.expect(trap.locator("dialog[open] .hits")).not_to_have_count(0)
+    trap.keyboard.press("Escape")
+    trap.evaluate("document.querySelectorAll('#part-flow details').forEach(it => it.open = true)")
+    sync_api.expect(trap.locator("#part-flow .body .md")).to_have_count(trap.locator("#part-flow details").count())
+    trap.wait_for_timeout(300)
 
 
 def test_the_trap_catches(chromium, pages):

@@ -82,14 +82,15 @@ function place(name, html) {
   fresh.innerHTML = html;
   const wanted = [...fresh.content.children];
   const ids = new Set(wanted.map((element) => element.id));
-  for (const old of [...list.children]) if (!ids.has(old.id) && !busy(old)) old.remove();
+  if ([...list.children].some(busy)) {
+    // Nothing moves a card that is in use: what is new comes after it, all else waits until it is let go.
+    list.append(...wanted.filter((element) => !document.getElementById(element.id)).map((element) => renewed(null, element)));
+    return counts();
+  }
+  for (const old of [...list.children]) if (!ids.has(old.id)) old.remove();
   let next = list.firstElementChild;
   for (const element of wanted) {
     const old = document.getElementById(element.id);
-    if (old && busy(old)) {
-      if (old === next) next = old.nextElementSibling;
-      continue;
-    }
     const shown = old && old.served === element.outerHTML ? old : renewed(old, element);
     if (old && old === next) next = shown;
     if (shown !== next) list.insertBefore(shown, next);
@@ -105,19 +106,27 @@ function renewed(old, element) {
   for (const form of element.querySelectorAll("form[method=post]")) form.prepend(token());
   htmx.process(element);
   if (!old) return element;
-  const focused = old.contains(document.activeElement) ? document.activeElement.closest(`form, a, summary, #${old.id}`) : null;
+  for (const box of element.querySelectorAll("input[type=checkbox]")) {
+    box.checked = [...old.querySelectorAll("input[type=checkbox]")].some((it) => it.value === box.value && it.checked);
+  }
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
   element.querySelectorAll("details").forEach((details, n) => {
     details.open = old.querySelectorAll("details")[n]?.open ?? details.open;
   });
   old.replaceWith(element);
-  if (focused === old) element.focus({ preventScroll: true });
-  else if (focused) refocus(element, focused);
+  if (focused) refocus(element, old, focused);
   return element;
 }
 
-function refocus(element, focused) {
-  const same = [...element.querySelectorAll(focused.tagName)].find((it) => it.action === focused.action && it.href === focused.href);
-  (same?.querySelector("button") || same)?.focus({ preventScroll: true });
+function refocus(element, old, focused) {
+  const marks = (it) => ["formaction", "href", "name", "value"].map((mark) => it.getAttribute(mark));
+  const name = (it, row) => marks(it) + [...row.querySelectorAll("form")].find((form) => form.contains(it))?.action;
+  let same = [...element.querySelectorAll(focused.tagName)].find((it) => name(it, element) === name(focused, old));
+  if (focused === old) {
+    same = element;
+    [element.tabIndex, element.className] = [-1, old.className];
+  }
+  same?.focus({ preventScroll: true });
 }
 
 function token() {

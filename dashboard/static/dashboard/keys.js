@@ -11,11 +11,13 @@
     ["g a", "go to what waits for you", () => visit("/#approvals")],
     ["g m", "go to the messages", () => visit("/#messages")],
     ["g e", "go to the events", () => visit("/#events")],
+    ["g j", "go to the jobs", () => visit("/#jobs")],
     ["j", "next", () => mark(1)],
     ["k", "previous", () => mark(-1)],
     ["o", "open or close it", open],
     ["a", "to the approve button of the marked request, Enter then approves", () => focus("button.ok", card())],
     ["d", "deny the marked request with a reason", deny],
+    ["x", "mark the container, or unmark it", pick],
     ["p", "pause the log, or let it go on", () => $(".log-pause, [data-key=p]")?.click()],
     ["[", "previous agent", () => neighbour(-1)],
     ["]", "next agent", () => neighbour(1)],
@@ -75,6 +77,10 @@
   function open() {
     const details = (marked?.isConnected ? marked : card())?.querySelector("details:not(.deny)");
     if (details) details.open = !details.open;
+  }
+
+  function pick() {
+    if (marked?.isConnected) marked.querySelector(".pick input")?.click();
   }
 
   function deny() {

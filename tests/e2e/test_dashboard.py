@@ -1,0 +1,306 @@
+"""The dashboard in a real browser: what is asked before it is done, many at once, filters, search, panic, first run, jobs."""
+
+import re
+
+import pytest
+
+from tests.hives import until
+
+from .conftest import live, sync_api, watched
+
+expect = sync_api.expect
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+def forged(pages, *names):
+    for name in names:
+        pages("agent", name=name)
+
+
+def reloaded(tab):
+    tab.reload()
+    live(tab)
+
+
+# ---- asked first ------------------------------------------------------------------------------------------------------
+
+
+def test_destroying_takes_the_name_and_a_refusal_is_said_in_the_dialog(pages, tab):
+    tab.get_by_role("button", name="stop scout").click()
+    tab.get_by_role("dialog").get_by_role("button", name="stop").click()
+    tab.get_by_role("button", name="destroy scout").click()
+    dialog = tab.get_by_role("dialog", name="destroy scout?")
+    expect(dialog).to_contain_text("This stays, unless it is purged")
+    expect(dialog).to_contain_text("$ hive destroy scout")
+    expect(dialog.get_by_label("type scout to go on")).to_be_focused()
+    dialog.get_by_role("button", name="destroy").click()
+    expect(dialog).to_be_visible()
+    assert pages("op", name="scout") == "stop"
+    # Somebody else was first.
+    dialog.get_by_label("type scout to go on").fill("scout")
+    pages("destroy", name="scout")
+    dialog.get_by_role("button", name="destroy").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("is being destroyed")
+    dialog.get_by_role("link", name="cancel").click()
+    expect(dialog).to_be_hidden()
+    tab.complaints.clear()  # the 409 that was meant
+
+
+def test_escape_leaves_everything_as_it_is_and_gives_the_focus_back(pages, tab):
+    button = tab.get_by_role("button", name="kill scout")
+    button.focus()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("dialog", name="kill scout?")).to_be_visible()
+    # A change of its row meanwhile takes nothing away.
+    pages("send", sender="hm1nd", to="scout", body="one more")
+    expect(tab.locator("#agent-scout td[data-l=inbox]")).to_have_text("1")
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_role("dialog")).to_be_hidden()
+    assert pages("op", name="scout") == ""
+
+
+def test_spawning_says_what_is_wrong_with_the_configuration(pages, tab):
+    tab.get_by_role("link", name="Spawn an agent").click()
+    dialog = tab.get_by_role("dialog", name="spawn an agent")
+    dialog.get_by_label(re.compile("^name")).fill("sonar")
+    dialog.get_by_label(re.compile("^configuration")).fill("modle = 1")
+    dialog.get_by_role("button", name="Spawn").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Did you mean 'model'?")
+    expect(dialog.get_by_label(re.compile("^name"))).to_have_value("sonar")
+    tab.complaints.clear()  # the 400 that was meant
+
+
+def test_panic_pauses_all_and_they_go_on_again(pages, tab):
+    tab.get_by_role("link", name="Panic: stop every turn").click()
+    dialog = tab.get_by_role("dialog", name="stop every turn?")
+    expect(dialog).to_contain_text("every message")
+    dialog.get_by_role("button", name="Panic").click()
+    expect(tab.locator("#part-panic")).to_contain_text("all is paused")
+    assert sorted(pages("paused")) == ["hm1nd", "scout"]
+    tab.get_by_role("button", name="Let them go on").click()
+    expect(tab.locator("#part-panic .banner")).to_have_count(0)
+    assert pages("paused") == []
+
+
+# ---- many at once, filters --------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_to_many_is_reported_for_each(pages, tab):
+    forged(pages, "forge", "sonar")
+    reloaded(tab)
+    tab.get_by_label("mark forge").check()
+    tab.get_by_label("mark sonar").check()
+    expect(tab.locator("#marked")).to_have_text("2 marked")
+    # What changes meanwhile keeps its mark.
+    pages("state", name="sonar", state="thinking")
+    expect(tab.locator("#agent-sonar .st")).to_contain_text("thinking")
+    expect(tab.get_by_label("mark sonar")).to_be_checked()
+    tab.get_by_label("with the marked").select_option("stop")
+    tab.get_by_role("button", name="go…").click()
+    dialog = tab.get_by_role("dialog", name="stop 2 agents?")
+    expect(dialog).to_contain_text("$ hive stop forge")
+    pages("destroy", name="sonar")
+    dialog.get_by_role("button", name="stop").click()
+    expect(tab.locator("#toast")).to_contain_text("forge: stop is on its way.")
+    expect(tab.locator("#toast")).to_contain_text("sonar: refused. sonar is being destroyed")
+    assert [pages("op", name=name) for name in ("forge", "sonar", "scout")] == ["stop", "destroy", ""]
+
+
+def test_marking_all_marks_what_is_shown(pages, tab):
+    forged(pages, "forge", "sonar")
+    reloaded(tab)
+    tab.get_by_label("only agents whose name has").fill("o")
+    tab.get_by_label("mark all that are shown").check()
+    expect(tab.locator("#marked")).to_have_text("3 marked")
+    tab.get_by_label("only agents whose name has").fill("")
+    expect(tab.locator("#marked")).to_have_text("3 marked")
+    expect(tab.get_by_label("mark hm1nd")).not_to_be_checked()
+
+
+def test_filters_are_in_the_address_and_hold_for_what_comes_live(pages, tab):
+    forged(pages, "forge")
+    reloaded(tab)
+    shown = tab.locator("#part-containers tr:visible")
+    chips = tab.locator("#chips")
+    expect(shown).to_have_count(3)
+    chips.get_by_role("link", name="thinking").click()
+    expect(tab).to_have_url(f"{pages.url}/?state=thinking")
+    expect(tab.locator("#sieve-none")).to_be_visible()
+    pages("state", name="forge", state="thinking")
+    expect(shown).to_have_count(1)
+    expect(chips.get_by_role("link", name="thinking")).to_contain_text("1")
+    reloaded(tab)
+    expect(shown).to_have_count(1)
+    expect(chips.locator("[aria-current]")).to_contain_text("thinking")
+    tab.get_by_label("only agents whose name has").fill("scou")
+    expect(shown).to_have_count(0)
+    chips.get_by_role("link", name="all").click()
+    expect(tab).to_have_url(f"{pages.url}/?q=scou")
+    expect(shown).to_have_count(1)
+
+
+# ---- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_opens_as_markdown(pages, tab):
+    pages("send", sender="scout", to="hm1nd", body="# Findings\n\n- **one**\n- <b>two</b>")
+    tab.locator("#part-flow summary").first.click()
+    body = tab.locator("#part-flow .md")
+    expect(body.locator("h1")).to_have_text("Findings")
+    expect(body.locator("li").nth(1)).to_have_text("<b>two</b>")
+
+
+def test_a_message_to_everyone(pages, tab):
+    tab.get_by_label("to", exact=True).select_option("everyone (2)")
+    tab.get_by_label("message", exact=True).fill("stand by")
+    tab.get_by_role("button", name="Send").click()
+    expect(tab.locator("#toast")).to_contain_text("waits for hm1nd.")
+    expect(tab.locator("#toast")).to_contain_text("waits for scout.")
+    assert sorted(row["recipient"] for row in pages("messages")) == ["hm1nd", "scout"]
+
+
+# ---- search -----------------------------------------------------------------------------------------------------------
+
+
+def test_search_from_any_page(pages, tab):
+    pages("send", sender="scout", to="hm1nd", body="the symlink bug is in walk.py")
+    pages("index")
+    tab.keyboard.press("/")
+    tab.keyboard.type("symlink -release")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/search?q=symlink+-release")
+    hit = tab.get_by_role("link", name=re.compile("#1 scout → hm1nd"))
+    expect(hit.locator("mark")).to_have_text("symlink")
+    hit.click()
+    expect(tab.get_by_role("heading", name="scout → hm1nd")).to_be_visible()
+
+
+def test_ctrl_k_goes_to_places_and_acts(pages, tab):
+    tab.keyboard.press("Control+k")
+    field = tab.get_by_label("page, act, agent or words")
+    expect(field).to_be_focused()
+    tab.keyboard.type("stop sc")
+    first = tab.locator("dialog[open] .hits a").first
+    expect(first).to_have_text("stop scout")
+    tab.keyboard.press("ArrowDown")
+    expect(first).to_be_focused()
+    tab.keyboard.press("ArrowUp")
+    expect(field).to_be_focused()
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("dialog", name="stop scout?")).to_be_visible()
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("Control+k")
+    field.fill("hm1nd")
+    expect(first).to_have_text("hm1nd")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/agents/hm1nd/")
+
+
+# ---- live -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_that_has_the_pointer_does_not_move(pages, tab):
+    first, second = pages("ask", name="lint", why="somebody has to"), pages("ask", name="sonar", why="a second reader")
+    card = tab.locator(f"#approval-{second}")
+    card.hover()
+    before = card.bounding_box()
+    pages("deny", id=first)
+    third = pages("ask", name="docs", why="to write")
+    expect(tab.locator(f"#approval-{third}")).to_be_visible()
+    assert card.bounding_box() == before
+    expect(tab.locator(f"#approval-{first}")).to_contain_text("somebody has to")
+    tab.mouse.move(5, 5)
+    expect(tab.locator(f"#approval-{first}")).to_contain_text("Denied")
+    ids = tab.eval_on_selector_all("#part-approvals > article", "cards => cards.map(card => card.id)")
+    assert ids == [f"approval-{second}", f"approval-{third}", f"approval-{first}"]
+
+
+def test_the_focus_stays_on_its_button_when_the_row_changes(pages, tab):
+    tab.get_by_role("button", name="restart scout").focus()
+    pages("state", name="scout", state="thinking")
+    expect(tab.locator("#agent-scout .st")).to_contain_text("thinking")
+    expect(tab.get_by_role("button", name="restart scout")).to_be_focused()
+
+
+def test_a_tab_that_slept_has_every_row_once(pages, tab):
+    """Its socket goes, as in a machine that sleeps; what came meanwhile comes when it wakes."""
+    pages("event", agent="scout", kind="log", payload={"text": "before"})
+    expect(tab.locator("#events-list")).to_contain_text("before")
+    tab.evaluate("hangUp()")
+    for number in range(30):
+        pages("event", agent="scout", kind="log", payload={"text": f"asleep {number}"})
+    tab.evaluate("dispatchEvent(new Event('online'))")
+    expect(tab.locator("#events-list")).to_contain_text("asleep 29")
+    ids = tab.eval_on_selector_all("#events-list > .ev", "rows => rows.map(row => Number(row.id.slice(6)))")
+    assert ids == list(range(1, 32))
+
+
+def test_jobs_and_vitals_are_live(pages, tab):
+    expect(tab.locator("#part-jobs")).to_contain_text("no job has run yet")
+    now = "2026-11-22T20:00:00Z"
+    pages("job", name="vacuum", period=3600, started_at=now, ended_at=now, ok=True, result="31 messages removed")
+    pages("wake", topic="jobs")
+    expect(tab.locator("#part-jobs")).to_contain_text("31 messages removed")
+    pages("send", sender="hm1nd", to="scout", body="hello")
+    expect(tab.locator("#v-waiting")).to_contain_text("oldest")
+    expect(tab.locator("#v-spark svg")).to_have_attribute("aria-label", re.compile("lately 0"))
+
+
+# ---- a new hive, and no script ----------------------------------------------------------------------------------------
+
+
+def test_the_first_run_says_what_comes_next_and_goes_away(pages, tab):
+    pages("state", name="hm1nd", state="login")
+    panel = tab.locator("#first-run")
+    expect(panel).to_contain_text("hive login hm1nd")
+    expect(panel.locator(".ok-step")).to_have_count(2)
+    pages("state", name="hm1nd", state="idle")
+    expect(panel).to_contain_text("hm1nd is logged in to Claude")
+    tab.get_by_label("message", exact=True).fill("hello")
+    tab.get_by_role("button", name="Send").click()
+    expect(panel).to_be_hidden()
+
+
+def test_without_scripts_everything_can_be_done(chromium, pages):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{pages.url}/login")
+    page.get_by_label("or paste the token").fill(pages("mint"))
+    page.get_by_role("button", name="Enter").click()
+    page.get_by_label("mark scout").check()
+    page.get_by_label("with the marked").select_option("pause")
+    page.get_by_role("button", name="go…").click()
+    expect(page.get_by_role("heading", name="pause 1 agent?")).to_be_visible()
+    page.get_by_role("button", name="pause").click()
+    expect(page.locator(".note")).to_contain_text("pause scout: on its way.")
+    page.get_by_role("link", name="paused").click()
+    expect(page.locator("#part-containers tr:visible")).to_have_count(1)
+    page.get_by_role("button", name="resume scout").click()
+    page.get_by_role("link", name="cancel").click()
+    page.get_by_role("link", name="Panic").click()
+    page.get_by_role("button", name="Panic").click()
+    expect(page.locator(".note")).to_contain_text("1 agents are paused")
+    page.get_by_role("button", name="Let them go on").click()
+    assert pages("paused") == ["scout"]
+    page.get_by_label("find agents, messages, approvals, events").fill("scout")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=re.compile("^scout")).click()
+    page.wait_for_url("**/agents/scout/")
+    context.close()
+
+
+def test_on_a_phone_the_dialogs_and_the_search_fit(chromium, pages):
+    page = watched(chromium, width=390)
+    page.goto(f"{pages.url}/login#{pages('mint')}")
+    page.wait_for_url(f"{pages.url}/")
+    live(page)
+    page.get_by_role("button", name="kill scout").click()
+    box = page.get_by_role("dialog").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="find", exact=True).click()
+    page.wait_for_url("**/search")
+    until(lambda: page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing scrolls sideways", 5)
+    assert page.complaints == []
+    page.context.close()
