@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from broker.admin import ReadOnly, beginning
 
+from .logins import Login
 from .models import Agent, Event, Turn
 
 
@@ -27,3 +28,11 @@ class EventAdmin(ReadOnly):
     @admin.display(description="payload")
     def said(self, row: Event) -> str:
         return beginning(json.dumps(row.payload)[:160])
+
+
+@admin.register(Login)
+class LoginAdmin(ReadOnly):
+    """Without the link: whoever has it could take the login."""
+
+    list_display = ("agent", "state", "since", "logged_in", "account")
+    fields = ("agent", "state", "since", "until", "words", "logged_in", "account")

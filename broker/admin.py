@@ -9,7 +9,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from .age import Age
 from .clean import clean
+from .jobs import Job
 from .models import Lease, Mailbox, Message
 
 
@@ -104,3 +106,13 @@ class MailboxAdmin(ReadOnly):
 @admin.register(Lease)
 class LeaseAdmin(ReadOnly):
     list_display = ("turn", "recipient", "until")
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnly):
+    list_display = ("name", "started_at", "ended_at", "ok", "result")
+
+
+@admin.register(Age)
+class AgeAdmin(ReadOnly):
+    list_display = ("id", "seconds", "wall", "ran")

@@ -56,6 +56,7 @@ class Writer:
         self.coming: list[Job] = []
 
     def start(self) -> None:
+        self.ended = False
         self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
         self.thread.start()
 
@@ -97,6 +98,7 @@ class Writer:
             self.jobs.put(None)
         if self.thread:
             self.thread.join()
+        self.thread = None
 
     def run(self) -> None:
         going = True

@@ -6,6 +6,7 @@ from django.contrib.auth.models import Group, User
 from broker.admin import ReadOnly
 
 from . import roles
+from .indexing import Indexed, Minute
 from .models import Mute, Notice, SignInLink
 
 admin.site.unregister((User, Group))
@@ -35,3 +36,13 @@ class NoticeAdmin(ReadOnly):
 @admin.register(Mute)
 class MuteAdmin(ReadOnly):
     list_display = ("until", "by", "where")
+
+
+@admin.register(Indexed)
+class IndexedAdmin(ReadOnly):
+    list_display = ("id", "upto")
+
+
+@admin.register(Minute)
+class MinuteAdmin(ReadOnly):
+    list_display = ("at", "messages")

@@ -17,12 +17,14 @@ PAGE = 50
 def search(request: Request) -> HttpResponse:
     typed = request.GET.get("q", "")[:500]
     query = searching.parsed(typed)
-    context = {"q": typed, "query": query, "groups": searching.found(query)}
+    groups = searching.found(query)
+    context = {"q": typed, "query": query}
     if request.htmx:
         # Agents are among the places there.
-        context["groups"] = [(group, hits) for group, hits in context["groups"] if group != "agents"]
-        return render(request, "dashboard/_found.html", context | {"places": searching.places(typed)})
-    return render(request, "dashboard/search.html", context)
+        groups = [(group, hits) for group, hits in groups if group != "agents"]
+        found = context | {"groups": groups, "places": searching.places(typed)}
+        return render(request, "dashboard/_found.html", found)
+    return render(request, "dashboard/search.html", context | {"groups": groups})
 
 
 @require_GET

@@ -10,10 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from agents.logins import Login
 from agents.models import Agent, Event, Turn
 from broker.admin import NewestOnly
+from broker.age import Age
+from broker.jobs import Job
 from broker.models import Lease, Message
 from dashboard import auth
+from dashboard.indexing import Indexed, Minute
 from dashboard.models import Mute, Notice
 
 from .test_urls import rows
@@ -37,6 +41,11 @@ def everything(agent, approval) -> None:
     auth.mint()
     Notice.objects.create(key="approval-1", target="ntfy")
     Mute.objects.create(until=at, by="operator", where="a test")
+    Login.objects.create(agent="scout")
+    Age.count()
+    Job.objects.create(name="vacuum", period=3600)
+    Indexed.objects.get_or_create(pk=1)
+    Minute.objects.create(at=at, messages=3)
 
 
 def pages() -> list[str]:
