@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from . import hot
+from . import disk, hot
 from .age import DAY, Age, boot_clock, boot_id
 from .events import publish_on_commit
 from .hot import FIELDS
@@ -136,12 +136,15 @@ class Message(models.Model):
             "body": body,
             "reply_to": reply_to,
         }
-        if queued := hot.post(message, turn, FULL):
+        room = sender == HIVE or not disk.short()
+        if room and (queued := hot.post(message, turn, FULL)):
             publish_on_commit(f"inbox:{to}", "messages")
             return queued
         if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
             return already.as_json()
         Mailbox.taking(to)
+        if not room:
+            raise disk.refusal()
         raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
 
     @classmethod

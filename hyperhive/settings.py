@@ -29,6 +29,8 @@ def _runtime_dir() -> str:
 # ---- where ------------------------------------------------------------------------------------------------------------
 HIVE_STATE_DIR = Path(env("HIVE_STATE_DIR", _state_dir()))
 HIVE_RUNTIME_DIR = Path(env("HIVE_RUNTIME_DIR", _runtime_dir()))
+# Bytes of the disk that are kept in reserve: given back when it is full, so that acks and reads go on.
+HIVE_DISK_RESERVE = int(env("HIVE_DISK_RESERVE", str(16 * 1024 * 1024)))
 HIVE_BIND = env("HIVE_BIND", "127.0.0.1:7000")
 # Ports that show one agent's page each: the manager's, then a range to hash names into. Empty: none.
 HIVE_MANAGER_PORT = os.environ.get("HIVE_MANAGER_PORT", "8000")
