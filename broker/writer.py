@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, connection, transaction
 
 from . import disk, events
+from .points import reached
 from .wire import Refused
 
 # A batch holds the database for a few milliseconds at most.
@@ -128,6 +129,7 @@ class Writer:
             if disk.is_full(error) and disk.release():
                 return self._commit(batch)  # nothing of it is on disk, and now there is room for it
             return [Answer(job.future, None, explain(error)) for job in batch]
+        reached("commit.done")
         if topics:
             events.publish(*topics)
         return answers
