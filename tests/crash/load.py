@@ -92,20 +92,22 @@ def receive(socket: str, ledger: str, operator: bool = False) -> None:
 
 
 async def receiving(client: Client, ledger: Path, operator: bool) -> None:
-    diary = ledger.with_suffix(".turn")
-    if diary.exists() and not operator and random.random() < 0.7:  # else its lease runs out
-        await client.call("release", turn=turn_row(diary.read_text()), how="retry", reason="its harness was killed")
+    diary, number = ledger.with_suffix(".turn"), 0
+    if diary.exists():
+        turn, number = diary.read_text().split()[0], int(diary.read_text().split()[1])
+        if not operator and random.random() < 0.7:  # else its lease runs out
+            await client.call("release", turn=row(turn, number), how="retry", reason="its harness was killed")
     while True:
-        turn = uuid.uuid4().hex
-        state.write_new(diary, turn)
+        turn, number = uuid.uuid4().hex, number + 1
+        state.write_new(diary, f"{turn} {number}")
         for message in (await client.call("recv", turn=turn, wait=5, lease=LEASE))["messages"]:
             note(ledger, f"{message['id']} {message['attempt']} {message['cid']}")
-            await client.call("ack", turn=turn if operator else turn_row(turn))
+            await client.call("ack", turn=turn if operator else row(turn, number))
 
 
-def turn_row(turn: str) -> dict[str, Any]:
+def row(turn: str, number: int) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat()
-    return {"id": turn, "number": 1, "started_at": now, "ended_at": now, "outcome": "ok"}
+    return {"id": turn, "number": number, "started_at": now, "ended_at": now, "outcome": "ok"}
 
 
 def note(ledger: Path, line: str) -> None:
