@@ -14,11 +14,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from . import hot
+from . import disk, hot
 from .age import DAY, Age, boot_clock, boot_id
 from .events import publish_on_commit
 from .hot import FIELDS
 from .jobs import Job as Job
+from .points import reached
 from .wire import BODY, Refused
 
 OPERATOR, HIVE = "operator", "hive"
@@ -136,12 +137,16 @@ class Message(models.Model):
             "body": body,
             "reply_to": reply_to,
         }
-        if queued := hot.post(message, turn, FULL):
+        room = sender == HIVE or not disk.short()
+        if room and (queued := hot.post(message, turn, FULL)):
+            reached("send.within")
             publish_on_commit(f"inbox:{to}", "messages")
             return queued
         if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
             return already.as_json()
         Mailbox.taking(to)
+        if not room:
+            raise disk.refusal()
         raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
 
     @classmethod
@@ -166,7 +171,9 @@ class Message(models.Model):
         taken = hot.claim(recipient, turn, key, most)
         if not taken:
             return hot.claimed(recipient, turn, key)
+        reached("claim.within")
         Lease.hold(turn, recipient, lease)
+        reached("claim.leased")
         publish_on_commit("messages")
         return taken
 
@@ -179,7 +186,9 @@ class Message(models.Model):
     def ack(cls, recipient: str, turn: str) -> int:
         """The turn succeeded: what it claimed is delivered. How many that were."""
         acked = hot.rows(hot.ACK, turn=turn, recipient=recipient, now=hot.now())
+        reached("ack.within")
         Lease.drop(recipient, turn)
+        reached("ack.dropped")
         return len(acked)
 
     @classmethod
@@ -245,7 +254,9 @@ class Message(models.Model):
         """Delete up to `most` delivered messages past their retention; what is undelivered stays, whatever its age."""
         # A message's mark may be an hour behind: so often is the age counted.
         oldest = Age.now() - settings.HIVE_MESSAGE_RETENTION_DAYS * DAY - DAY / 24
-        return len(hot.rows(hot.VACUUM, oldest=oldest, most=most))
+        deleted = hot.rows(hot.VACUUM, oldest=oldest, most=most)
+        reached("vacuum.within")
+        return len(deleted)
 
     def as_json(self) -> dict[str, Any]:
         row = {name: getattr(self, name) for name in FIELDS}
@@ -291,7 +302,8 @@ class Lease(models.Model):
     @classmethod
     def expire(cls) -> int:
         """Release what the leases that ran out hold. How many messages wait again."""
-        return sum(
-            Message.release(lease.recipient, lease.turn, "its turn was not heard of again")
-            for lease in list(cls.over())
-        )
+        count = 0
+        for lease in list(cls.over()):
+            count += Message.release(lease.recipient, lease.turn, "its turn was not heard of again")
+            reached("expire.within")
+        return count

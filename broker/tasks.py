@@ -11,6 +11,7 @@ from . import backups
 from .age import Age
 from .jobs import recorded
 from .models import Message
+from .points import reached
 from .writer import writer
 
 log = logging.getLogger("hive.jobs")
@@ -31,6 +32,7 @@ def vacuum_now() -> int:
         begun = time.monotonic()
         deleted = writer.wait(partial(Message.vacuum, most))
         total += deleted
+        reached("vacuum.batch")
         if deleted < most:
             break
         most = max(LEAST, most // 2) if time.monotonic() - begun > LONG else min(BATCH, most * 2)

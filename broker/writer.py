@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connection, transaction
 
-from . import events
+from . import disk, events
+from .points import reached
 from .wire import Refused
 
 # A batch holds the database for a few milliseconds at most.
@@ -127,7 +128,10 @@ class Writer:
             # Nothing of it is on disk: once more, each by itself, so that only the broken one fails.
             return [answer for job in batch for answer in self._commit([job._replace(whole=False)])]
         except Exception as error:  # the commit itself failed: each of its callers has to hear it
+            if disk.is_full(error) and disk.release():
+                return self._commit(batch)  # nothing of it is on disk, and now there is room for it
             return [Answer(job.future, None, explain(error)) for job in batch]
+        reached("commit.done")
         if topics:
             events.publish(*topics)
         return answers
@@ -141,6 +145,8 @@ class Writer:
         except Refused as refusal:
             return Answer(job.future, None, refusal)
         except Exception as error:  # one job's failure must not undo its neighbours'; the caller gets it
+            if disk.is_full(error):
+                raise  # SQLite has rolled everything back (sqlite.org/lang_transaction.html, 3.1)
             if job.whole:
                 raise Broken from error
             return Answer(job.future, None, explain(error))
@@ -172,10 +178,8 @@ def explain(error: Exception) -> Exception:
     """A full disk and a locked database as the refusals they are; everything else as it came."""
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     if isinstance(cause, sqlite3.OperationalError):
-        if "full" in str(cause) or "disk I/O" in str(cause):
-            return Refused(
-                "busy", "The disk that holds the hive is full: free some space, then try again.", "disk_full"
-            )
+        if disk.is_full(cause):
+            return disk.refusal()
         if "locked" in str(cause):
             return Refused("busy", "The database is held by another process: try again.", "database_locked")
     return error

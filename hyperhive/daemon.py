@@ -21,7 +21,7 @@ from twisted.internet.endpoints import serverFromString
 
 from approvals import tasks as _approval_tasks  # noqa: F401 (Huey knows a task once its module is imported)
 from approvals.models import Approval
-from broker import events
+from broker import disk, events
 from broker import tasks as broker_tasks
 from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
@@ -40,7 +40,7 @@ from .verbs import call
 log = logging.getLogger("hive")
 
 # Seconds. Leases and exits are looked at this often; a stop takes at most CLOSE, agents that are taken along aside.
-LEASES, EXITS, NUDGE, LOOK = 1.0, 2.0, 60.0, 1.0
+LEASES, EXITS, NUDGE, LOOK, DISK = 1.0, 2.0, 60.0, 1.0, 5.0
 CLOSE = 4.0
 # A stop that has not ended by then is stuck: the process says where, and ends all the same.
 STUCK = 45.0
@@ -166,7 +166,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
+            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index, self._disk,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -213,6 +213,11 @@ class Hive:
         while True:
             await asyncio.to_thread(work.tick)
             await asyncio.sleep(EXITS)
+
+    async def _disk(self) -> None:
+        while True:
+            await asyncio.to_thread(disk.look)
+            await asyncio.sleep(DISK)
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum.call_local)

@@ -15,7 +15,7 @@ from agents import cli
 from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval
-from broker import backups
+from broker import backups, disk
 from broker.events import publish_on_commit
 from broker.models import OPERATOR, Lease, Message
 from broker.tasks import vacuum_now
@@ -289,4 +289,5 @@ def about(caller: Caller) -> dict:
         "missing": missing,
         "bind": settings.HIVE_BIND,
         "cli_wanted": cli.WANTED,
+        "disk": disk.state(),
     }

@@ -29,6 +29,8 @@ def _runtime_dir() -> str:
 # ---- where ------------------------------------------------------------------------------------------------------------
 HIVE_STATE_DIR = Path(env("HIVE_STATE_DIR", _state_dir()))
 HIVE_RUNTIME_DIR = Path(env("HIVE_RUNTIME_DIR", _runtime_dir()))
+# Bytes of the disk that are kept in reserve: given back when it is full, so that acks and reads go on.
+HIVE_DISK_RESERVE = int(env("HIVE_DISK_RESERVE", str(16 * 1024 * 1024)))
 HIVE_BIND = env("HIVE_BIND", "127.0.0.1:7000")
 # How people reach the pages, as links say it; '' is http:// and HIVE_BIND.
 HIVE_URL = env("HIVE_URL", "").rstrip("/")

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from broker import disk
 from broker.wire import Refused
 
 from . import agent_verbs as agent
@@ -94,12 +95,18 @@ OPERATOR = {
 VERBS: dict[str, dict[str, Verb]] = {"agent": AGENT, "manager": MANAGER, "operator": OPERATOR}
 
 
+# What makes the database grow, besides a message: it waits until the disk has room again.
+GROWING = {agent.events, agent.request_spawn, agent.request_apply_commit, operator.spawn, operator.rollback}
+
+
 async def call(caller: Caller, method: str, params: dict[str, Any]) -> Any:
     """Say a verb for a caller; Refused when there is no such verb for them, or the params do not fit it."""
     verb = VERBS[caller.role].get(method)
     if verb is None:
         offered = ", ".join(VERBS[caller.role])
         raise Refused("unknown_verb", f"There is no verb {method[:40]!r} here. There are: {offered}.")
+    if disk.short() and verb.function in GROWING:
+        raise disk.refusal()
     try:
         return await run(verb.lane, partial(checked(verb.function), caller, **params))
     except ValidationError as error:

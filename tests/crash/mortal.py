@@ -1,12 +1,13 @@
 """Processes to be killed: `python -m tests.crash.mortal` loads the host's code once and forks for each order.
 
 An order is a line of JSON, `{"hive": DIR, "act": NAME, "crash_at": POINT, …}`; the answer is one too: how the process ended
-(0, or the signal's number below zero), and what it said.
+(0, or the signal's number below zero), and what it said. `"background": true` answers at once with its pid.
 """
 
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,13 +19,30 @@ import django
 from django.conf import settings
 from django.db import connection
 
+# Processes that nobody waits for yet.
+BEGUN: list[int] = []
+
 OLD, NEW, SHA = 'model = "opus"\n', 'model = "opus"\negress = ["docs.example.org"]\n', "a" * 40
 
 
 def main() -> None:
     warm_up()
     for line in sys.stdin:
-        print(json.dumps(obey(json.loads(line))), flush=True)
+        print(json.dumps(answer(json.loads(line))), flush=True)
+    for pid in BEGUN:
+        os.kill(pid, signal.SIGKILL)
+
+
+def answer(order: dict[str, Any]) -> dict[str, Any]:
+    if pid := order.get("ended"):
+        BEGUN.remove(pid)
+        return {"ended": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+    if order.pop("background", False):
+        if not (pid := os.fork()):
+            live(order, os.open(os.devnull, os.O_WRONLY))
+        BEGUN.append(pid)
+        return {"pid": pid}
+    return obey(order)
 
 
 def warm_up() -> None:
@@ -171,4 +189,7 @@ if __name__ == "__main__":
     from lifecycle.config import AgentConfig
     from lifecycle.models import Container
 
+    from . import load, mailboxes
+
+    ACTS |= mailboxes.ACTS | load.ACTS
     main()

@@ -1,18 +1,11 @@
 """kill -9 at every named step of carrying out an approval: what was approved happens once, and is told once."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from signal import SIGKILL
 from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+from .mortals import Mortals
+
 TIMES = 10
 
 BEGINNING = (
@@ -51,62 +44,6 @@ ONCE = {
     ),
     "destroyed": ([START, "#1: it reads"], {"scout": 0}, [], "but it failed: scout was destroyed meanwhile."),
 }  # fmt: skip
-
-
-class Mortals:
-    """Processes over copies of hives, one after the other."""
-
-    def __init__(self, place: Path):
-        self.place = place
-        command = [sys.executable, "-W", "error", "-m", "tests.crash.mortal"]
-        mine = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "DJANGO_"))}
-        env = mine | {"HIVE_STATE_DIR": str(place / "none"), "HIVE_RUNTIME_DIR": str(place / "none")}
-        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.parent = subprocess.Popen(command, cwd=PROJECT, env=env, **pipes)
-
-    def run(self, hive: Path, act: str, **order: Any) -> tuple[int, Any]:
-        """How the process ended, and what it said."""
-        assert self.parent.stdin
-        assert self.parent.stdout
-        self.parent.stdin.write(json.dumps({"hive": str(hive), "act": act, **order}) + "\n")
-        self.parent.stdin.flush()
-        answer = json.loads(self.parent.stdout.readline())
-        return answer["ended"], answer["said"]
-
-    def does(self, hive: Path, act: str, **order: Any) -> Any:
-        ended, said = self.run(hive, act, **order)
-        assert ended == 0
-        return said
-
-    def killed(self, hive: Path, story: str, point: str) -> bool:
-        """Whether it came to the point; when not, it has done all there was to do."""
-        ended, _ = self.run(hive, "carry", story=story, crash_at=point)
-        assert ended in (0, -SIGKILL)
-        return ended == -SIGKILL
-
-    def hive(self, story: str) -> Path:
-        """A fresh one: approved, and not begun."""
-        model = self.place / story
-        if not model.exists():
-            model.mkdir()
-            self.does(model, "make", story=story)
-        copy = self.place / "hive"
-        shutil.rmtree(copy, ignore_errors=True)
-        return shutil.copytree(model, copy)
-
-    def close(self) -> None:
-        assert self.parent.stdin
-        assert self.parent.stdout
-        self.parent.stdin.close()
-        self.parent.stdout.close()
-        self.parent.wait(30)
-
-
-@pytest.fixture(scope="module")
-def mortals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortals]:
-    mortals = Mortals(tmp_path_factory.mktemp("crash"))
-    yield mortals
-    mortals.close()
 
 
 @pytest.mark.parametrize("story", POINTS)
