@@ -13,7 +13,8 @@ MOST_HEAD = 32 * 1024
 MOST_BODY = 64 * 1024 * 1024
 PIECE = 64 * 1024
 
-REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,4000}) HTTP/1\.1")
+# Python's own http.client, and so pip, asks for a tunnel in HTTP/1.0: nothing of it is framed, so nothing can be misread.
+REQUEST_LINE = re.compile(rb"(?:([A-Z]{1,16}) ([!-~]{1,4000}) HTTP/1\.1|(CONNECT) ([!-~]{1,4000}) HTTP/1\.0)")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~\x80-\xff\t]*?)[ \t]*")
 # Of one hop only, so never handed on (RFC 9110, section 7.6.1).
 HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
@@ -70,7 +71,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
         if not (found := FIELD.fullmatch(line)):
             raise BadRequest("A header line is malformed.")
         fields.append((found[1].decode().lower(), found[2].decode("latin-1")))
-    return Head(request[1].decode(), request[2].decode(), fields)
+    return Head((request[1] or request[3]).decode(), (request[2] or request[4]).decode(), fields)
 
 
 Count = Callable[[int], None]

@@ -176,6 +176,7 @@ in
     environment.etc = {
       "hyperhive/agent.json".text = builtins.toJSON agentJson;
       "hyperhive/revision".text = self.lib.revision;
+      "claude-code/managed-settings.json".text = builtins.readFile ../lifecycle/drivers/managed-settings.json;
     };
 
     programs.git.enable = true;

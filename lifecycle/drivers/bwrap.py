@@ -17,6 +17,8 @@ from lifecycle import paths
 from .local import HARNESS, LANG, PACKAGES, Local, claude, package, write
 from .spec import DriverError, Spec
 
+# What holds for every claude inside, also for one that the agent starts by itself, without our flags.
+MANAGED = Path(__file__).with_name("managed-settings.json")
 VENV, APP, CLAUDE, INIT = "/opt/hive/venv", "/opt/hive/app", "/opt/hive/claude", "/opt/hive/init"
 
 # Inside -> where the harness looks for it.
@@ -158,6 +160,7 @@ def _programs(spec: Spec) -> list[str]:
     for name in PACKAGES:
         if (place := package(name)).is_dir():
             args += bind("--ro-bind", place, f"{APP}/{name}")
+    args += bind("--ro-bind", MANAGED, "/etc/claude-code/managed-settings.json")
     return args if spec.command else args + bind("--ro-bind", claude(), CLAUDE)
 
 

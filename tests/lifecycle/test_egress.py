@@ -59,10 +59,11 @@ async def echo(reader, writer):
     writer.close()
 
 
-async def test_a_tunnel_leads_to_what_is_listed_both_ways_and_piece_by_piece(places):
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_tunnel_leads_to_what_is_listed_both_ways_and_piece_by_piece(places, version):
     async with serving(echo) as port, relay(places, f"127.0.0.1:{port}") as path, contextlib.AsyncExitStack() as stack:
         reader, writer = await stack.enter_async_context(dialled(path))
-        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/{version}\r\nHost: x\r\n\r\n".encode())
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 200 Connection established\r\n\r\n"
         for word in (b"one", b"two"):
             writer.write(word)
