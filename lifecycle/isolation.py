@@ -21,6 +21,8 @@ def level(name: str) -> tuple[str, list[str]]:
         return "D", [missing]
     if name == "nixos":
         return ("A", [NIX_SOCKET]) if nixos_commands.private_users() else ("C", [OLD_NIXOS, NIX_SOCKET])
+    if name == "nspawn":
+        return "B", [NO_LIMITS]
     return "B", [NO_USERNS if os.geteuid() == 0 else SHARED_UID, NO_LIMITS]
 
 

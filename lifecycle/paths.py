@@ -1,5 +1,6 @@
 """Where everything of an agent lies on disk (design.md §4): state that lasts, and sockets that come and go."""
 
+import zlib
 from pathlib import Path
 
 from django.conf import settings
@@ -53,6 +54,11 @@ def agent_file(name: str) -> Path:
 def run_dir(name: str) -> Path:
     """run.json, status.jsonl, run.lock and log of its runs."""
     return settings.HIVE_STATE_DIR / "run" / name
+
+
+def unit(name: str) -> str:
+    """What the machine calls an agent of this hive, where other hives have agents of the same name."""
+    return f"hive-{zlib.crc32(str(settings.HIVE_STATE_DIR).encode()):08x}-{name}"
 
 
 def socket_dir(name: str, role: str) -> Path:

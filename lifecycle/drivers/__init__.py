@@ -7,6 +7,7 @@ from .bwrap import Bwrap
 from .driver import Driver
 from .local import Local
 from .nixos import Nixos
+from .nspawn import Nspawn
 from .process import Process
 from .spec import DriverError, Spec, Status
 
@@ -15,6 +16,7 @@ __all__ = ["DRIVERS", "Driver", "DriverError", "Local", "Spec", "Status", "choos
 # The best first.
 DRIVERS: dict[str, Driver] = {
     "nixos": Nixos(),
+    "nspawn": Nspawn(),
     "bwrap": Bwrap(),
     "process": Process(),
 }
@@ -32,4 +34,4 @@ def choose(wanted: str = "") -> str:
         if missing := driver(wanted).probe():
             raise DriverError(missing)
         return wanted
-    return next(name for name, candidate in DRIVERS.items() if not candidate.probe())
+    return next(name for name, candidate in DRIVERS.items() if candidate.by_default() and not candidate.probe())

@@ -72,6 +72,10 @@ class Driver(ABC):
 
     # ---- what a driver may know better
 
+    def by_default(self) -> bool:
+        """Whether it is chosen where nobody asks for a driver."""
+        return True
+
     def cannot(self, config: AgentConfig) -> str:
         """'' when every setting can take effect here, else a sentence that names those that cannot."""
         return ""

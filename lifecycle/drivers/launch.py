@@ -15,6 +15,8 @@ import time
 
 # Seconds for the child to say that it is there.
 PATIENCE = 10.0
+# Above everything else of the host, where memory runs out (proc(5), oom_score_adj).
+EXPENDABLE = "300"
 # A log longer than this is put aside when the next run begins.
 LOG_MOST = 8 * 1024 * 1024
 
@@ -86,7 +88,8 @@ def main():
     place = order["dir"]
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Read-only, for the agent inherits it: as long as one process of the agent lives, the lock is held.
+    # Read-only, for the agent inherits it: as long as one process of the agent lives, the lock is held. Opened first, for
+    # nspawn hands down descriptor 3 alone.
     lock = os.open(place + "/run.lock", os.O_RDONLY | os.O_CREAT, 0o600)
     if not locked(lock):
         return 75
@@ -99,6 +102,8 @@ def main():
     if middle:
         return os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1])
     os.setsid()
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(EXPENDABLE)
     process, child = started(order, status, lock, log)
     if child is None:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""What `bwrap` and `process` share: an agent is one process tree of this machine, started by launch.py and kept by run.json."""
+"""What nspawn, bwrap and process share: an agent is one process tree here, started by launch.py and kept by run.json."""
 
 import hashlib
 import importlib.util
@@ -21,7 +21,7 @@ from .driver import GRACE, LOG_PAGE, Driver
 from .run import Run, attach
 from .spec import DriverError, Spec, Status
 
-LAUNCH = Path(__file__).with_name("launch.py")
+LAUNCH, MONITOR = Path(__file__).with_name("launch.py"), Path(__file__).with_name("monitor.py")
 # -P: nothing that an agent can write to is ever on the harness's import path.
 HARNESS = ("-P", "-m", "django", "harness")
 PACKAGES = ("agents", "broker", "harness")
@@ -74,6 +74,7 @@ class Local(Driver):
         """Ask it to end, make it end, and see that it has."""
         run = self.run(name)
         run.end(grace)
+        self._tidy(name)
         return run.status()
 
     def kill(self, name: str) -> Status:
@@ -113,7 +114,8 @@ class Local(Driver):
 
     def wait(self, name: str, seconds: float) -> Status:
         """Its status once it has ended, or after that many seconds."""
-        self.run(name).wait(seconds)
+        if self.run(name).wait(seconds):
+            self._tidy(name)
         return self.status(name)
 
     def watch(self, name: str) -> int | None:
@@ -132,6 +134,9 @@ class Local(Driver):
             # The file may have been exchanged under its name.
             made_of.append(cli_version())
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+    def _tidy(self, name: str) -> None:
+        """Clear away what its processes left behind them, once they are gone."""
 
     def _make_places(self, spec: Spec) -> None:
         for place in paths.owned_by_agent(spec.name):
@@ -165,8 +170,14 @@ class Local(Driver):
         if launched.returncode == 75:
             raise DriverError(f"Something of {spec.name} still runs that run.json does not name: stop it first.")
         if launched.returncode:
+            self._tidy(spec.name)
             words = launched.stderr.strip() or self.logs(spec.name, most=500)[0].strip()
             raise DriverError(f"{spec.name} could not be started: {words[-500:] or 'no reason was given'}")
+
+
+def monitored(first: str) -> list[str]:
+    """What stands in front of a command that cannot tell its first process and its exit code to a descriptor itself."""
+    return [sys.executable, "-I", "-S", os.fspath(MONITOR), "{STATUS}", "{LOCK}", first]
 
 
 def claude() -> Path:

@@ -3,17 +3,14 @@
 import contextlib
 import os
 import sys
-from pathlib import Path
 
 import psutil
 from django.conf import settings
 
 from lifecycle import paths
 
-from .local import GRACE, HARNESS, LANG, Local, claude
+from .local import GRACE, HARNESS, LANG, Local, claude, monitored
 from .spec import Spec, Status
-
-MONITOR = Path(__file__).with_name("monitor.py")
 
 
 class Process(Local):
@@ -26,8 +23,7 @@ class Process(Local):
         return os.geteuid()
 
     def argv(self, spec: Spec) -> list[str]:
-        command = spec.command or (sys.executable, *HARNESS)
-        return [sys.executable, "-I", "-S", os.fspath(MONITOR), "{STATUS}", "{LOCK}", *command]
+        return [*monitored("itself"), *(spec.command or (sys.executable, *HARNESS))]
 
     def env(self, spec: Spec) -> dict[str, str]:
         return LANG | {

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hyperhive.demo.rules import Rule, Use
+from lifecycle.drivers import DRIVERS
 from tests.hives import Hive, until
 
 pytestmark = [pytest.mark.claude, pytest.mark.bwrap, pytest.mark.timeout(180)]
@@ -31,8 +32,11 @@ def says(here: Hive, word: str, name: str = "scout") -> None:
     here.delivered(here.ask("send", to=name, body=word)["id"])
 
 
-def test_spawn_stop_start_restart_kill_destroy_spawn_purge(hive: Callable[..., Hive]) -> None:
-    here = hive(*rules())
+@pytest.mark.parametrize("driver", ["nspawn", "bwrap"])
+def test_spawn_stop_start_restart_kill_destroy_spawn_purge(hive: Callable[..., Hive], driver: str) -> None:
+    if missing := DRIVERS[driver].probe():
+        pytest.skip(f"an agent's whole life in {driver}: {missing}")
+    here = hive(*rules(), driver=driver)
     here.idle("hm1nd")
     done(here, "spawn", "scout")
     says(here, "note")

@@ -1,4 +1,4 @@
-"""What both local drivers must do: start once, be taken up again, end verified, tell the truth about it."""
+"""What every local driver must do: start once, be taken up again, end verified, tell the truth about it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.lifecycle.conftest import DEAF, POLITE, logged, until
 pytestmark = [pytest.mark.bwrap]
 
 
-@pytest.fixture(params=["bwrap", "process"])
+@pytest.fixture(params=["nspawn", "bwrap", "process"])
 def driver(request, places):
     driver = DRIVERS[request.param]
     if missing := driver.probe():
@@ -272,7 +272,7 @@ def test_a_cli_that_is_too_old_is_refused(settings, tmp_path):
 
 
 def test_the_best_driver_is_chosen_and_an_unknown_one_refused():
-    assert choose() == next(name for name, each in DRIVERS.items() if not each.probe())
+    assert choose() == next(name for name, each in DRIVERS.items() if each.by_default() and not each.probe())
     assert choose("process") == "process"
     with pytest.raises(DriverError, match="No driver is called 'podman'"):
         choose("podman")
