@@ -25,7 +25,7 @@ from approvals.models import Approval
 from broker import events
 from broker import tasks as broker_tasks
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
-from lifecycle import cli, drivers, isolation, update, work
+from lifecycle import cli, drivers, isolation, update, vitals, work
 from lifecycle import tasks as _lifecycle_tasks  # noqa: F401
 from lifecycle.models import Container
 
@@ -149,7 +149,7 @@ class Hive:
         await asyncio.to_thread(work.start)
         self.jobs.start()
         for act in (
-            self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
+            self.doors.keep, self._approvals, self._leases, self._exits, self._alive, self._vitals,
             self._vacuum_at_start, self._update_at_start,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
@@ -188,6 +188,11 @@ class Hive:
         while True:
             await asyncio.to_thread(work.tick)
             await asyncio.sleep(EXITS)
+
+    async def _vitals(self) -> None:
+        while True:
+            await asyncio.to_thread(vitals.look)
+            await asyncio.sleep(vitals.EVERY)
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum_now)

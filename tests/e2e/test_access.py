@@ -14,7 +14,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 WIDTHS = (1280, 390, 320)
 THEMES = ("dark", "light")
 # Pages by path; a new page of a builder's is a line here.
-PAGES = ["/", "/agents/scout/"]
+PAGES = [
+    "/",
+    "/agents/scout/",
+    *(f"/agents/scout/{page}" for page in ("inbox", "notes", "config", "turns", "login", "vitals")),
+]
 
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .map(v => `${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 4)}`)"""
@@ -51,6 +55,14 @@ def furnish(pages):
     ]
     pages("event", agent="scout", kind="assistant", payload={"message": {"content": blocks}}, turn="turn-0001")
     pages("event", agent="scout", kind="log", payload={"text": "a line of the harness"})
+    pages("note", name="scout", path="reading/fair.md", text="# Fair\n\nlong polls " + "x" * 300)
+    pages("link", name="scout", path="elsewhere", target="/etc/passwd")
+    for text in ('model = "sonnet"\n', 'model = "opus"\nprompt = "' + "read " * 60 + '"\n'):
+        pages("applied", name="scout", text=text)
+    pages("samples", name="scout")
+    pages("login", name="scout", state="", takes=0, logged_in=True, account="claude.ai · max · me@example.org")
+    pages("begin_login", name="scout")
+    pages("login", name="scout", state="waiting", link="https://claude.ai/oauth/authorize?" + "z" * 400)
 
 
 @pytest.fixture(scope="module")
