@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 
 from broker.events import Subscription
 
+from . import heads
 from .lines import Line, line
 from .models import Event
 
@@ -31,8 +32,19 @@ class Feed:
     def first(self, most: int = 50) -> dict[str, Any]:
         """For the first load: the newest events, and the cursor that the browser goes on from."""
         newest = list(self.rows().order_by("-id")[:most])[::-1]
-        lines = [(event, line(event)) for event in newest]
-        return {"lines": lines, "agent": self.agent, "cursor": newest[-1].pk if newest else 0}
+        return self.shown(newest) | {"cursor": newest[-1].pk if newest else 0}
+
+    def around(self, at: int = 0, before: int = 0, most: int = 50) -> dict[str, Any]:
+        """Events of the past: those before a number, or those on both sides of one."""
+        earlier = self.rows().filter(id__lt=before or at).order_by("-id")[: most if before else most // 2]
+        later = [] if before else self.rows().filter(id__gte=at).order_by("id")[: most // 2]
+        return self.shown([*earlier[::-1], *later]) | {"cursor": 0}
+
+    def shown(self, events: list[Event]) -> dict[str, Any]:
+        if self.agent:
+            heads.mark(events)
+        older = events[0].pk if events and self.rows().filter(id__lt=events[0].pk).exists() else 0
+        return {"lines": [(event, line(event)) for event in events], "agent": self.agent, "older": older}
 
     def after(self, cursor: int) -> dict[str, Any]:
         """The next batch as a piece of a frame; {} when there is nothing new."""
@@ -54,6 +66,8 @@ class Feed:
             size += len(lines[-1][1].text) + len(lines[-1][1].detail)
             if size > FRAME:
                 break
+        if self.agent and lines:
+            heads.mark([event for event, _ in lines], heads.turn_at(self.agent, cursor))
         return lines
 
     def skip(self, cursor: int) -> tuple[int, int]:

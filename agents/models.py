@@ -94,6 +94,11 @@ class Turn(models.Model):
     def __str__(self) -> str:
         return f"{self.agent} turn {self.number}"
 
+    @property
+    def tokens(self) -> int:
+        """All that went in and came out."""
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
     @classmethod
     def record(cls, agent: str, row: dict[str, Any]) -> None:
         """Take over a turn as its harness wrote it; of another agent's turn nothing changes."""

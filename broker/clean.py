@@ -20,3 +20,9 @@ def _token(char: str) -> str:
         return char
     number = ord(char)
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
+
+
+def fenced(text: str) -> str:
+    """A block of Markdown that no backtick within it can end."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"

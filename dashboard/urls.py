@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import acting, finding, health, users, views
+from . import acting, agent_tabs, finding, health, users, views
 
 urlpatterns = [
     path("", views.index, name="index"),
@@ -28,6 +28,11 @@ urlpatterns = [
     path("messages", views.send, name="send"),
     path("messages/<int:message>", finding.message, name="message"),
     path("messages/<int:message>/requeue", views.requeue, name="requeue"),
+    path("agents/<str:name>/notes", agent_tabs.notes_, name="agent-notes"),
+    path("agents/<str:name>/config", agent_tabs.config, name="agent-config"),
+    path("agents/<str:name>/config/rollback", agent_tabs.rollback, name="agent-rollback"),
+    path("agents/<str:name>/vitals", agent_tabs.vitals_, name="agent-vitals"),
+    path("agents/<str:name>/login/<str:verb>", agent_tabs.login_act, name="login-act"),
     path("inbox/read", views.read, name="read"),
     path("waits", health.waiting, name="waits"),
     path("mute", views.mute, name="mute"),

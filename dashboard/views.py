@@ -43,6 +43,7 @@ ACTS: dict[str, Callable[[Container], Any]] = {
     "restart": Container.restart,
     "kill": Container.kill,
     "rebuild": Container.rebuild,
+    "interrupt": Container.interrupt,
     "pause": Container.pause,
     "resume": Container.resume,
 }

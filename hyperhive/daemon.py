@@ -26,7 +26,7 @@ from broker import tasks as broker_tasks
 from broker.age import Age
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
 from dashboard import indexing, notices
-from lifecycle import cli, drivers, isolation, work
+from lifecycle import cli, drivers, isolation, vitals, work
 from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
 
@@ -165,8 +165,8 @@ class Hive:
         await asyncio.to_thread(work.start)
         self.jobs.start()
         for act in (
-            self.doors.keep, self._approvals, self._leases, self._exits, self._alive,
-            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index, self._disk,
+            self.doors.keep, self._approvals, self._leases, self._exits, self._alive, self._vitals, self._disk,
+            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
@@ -218,6 +218,11 @@ class Hive:
         while True:
             await asyncio.to_thread(disk.look)
             await asyncio.sleep(DISK)
+
+    async def _vitals(self) -> None:
+        while True:
+            await asyncio.to_thread(vitals.look)
+            await asyncio.sleep(vitals.EVERY)
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum.call_local)

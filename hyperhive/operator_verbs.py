@@ -12,12 +12,11 @@ from django.utils import timezone
 from pydantic import Field
 
 from agents import cli
-from agents.models import Agent, Event, Login, Turn
+from agents.models import Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval
 from broker import backups, disk
-from broker.events import publish_on_commit
-from broker.models import OPERATOR, Lease, Message
+from broker.models import OPERATOR, Message
 from broker.tasks import vacuum_now
 from broker.wire import Refused
 from dashboard import auth, notices, roles
@@ -86,13 +85,7 @@ def resume(caller: Caller, name: Name) -> dict:
 
 def interrupt(caller: Caller, name: Name) -> dict:
     """End the turn that runs now; the agent goes on with the next message."""
-    container = Container.named(name)
-    lease = Lease.objects.filter(recipient=name).first()
-    if lease is None:
-        raise Refused("conflict", f"{name} runs no turn.", "no_turn")
-    Agent.objects.filter(name=name).update(interrupt=lease.turn)
-    publish_on_commit(f"control:{name}")
-    return container.as_json()
+    return acted(Container.named(name), Container.interrupt)
 
 
 def login(caller: Caller, name: Name) -> dict:

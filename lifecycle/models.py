@@ -249,6 +249,14 @@ class Container(models.Model):
         publish_on_commit(f"control:{self.name}", f"inbox:{self.name}")
         self._changed()
 
+    def interrupt(self) -> None:
+        """End the turn that runs now; it goes on with the next message."""
+        lease = Lease.objects.filter(recipient=self.name).first()
+        if lease is None:
+            raise Refused("conflict", f"{self.name} runs no turn.", "no_turn")
+        Agent.objects.filter(name=self.name).update(interrupt=lease.turn)
+        publish_on_commit(f"control:{self.name}")
+
     def log_in(self) -> Login:
         """Begin a login to Claude in it."""
         if self.state()[0] == "offline":

@@ -9,9 +9,12 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
 from agents.models import STATES
+from approvals.models import Approval
 from broker.clean import clean as cleaned
 from broker.models import OPERATOR, Message
-from dashboard import parts
+from dashboard import parts, plots, signs
+from dashboard import qr as qrs
+from lifecycle import vitals as vitals_
 from lifecycle.models import Container
 
 register = template.Library()
@@ -123,6 +126,59 @@ def every(seconds: int) -> str:
 def who(name: str, managers: set[str]) -> str:
     """The colour of a name."""
     return "c-pink" if name == OPERATOR else "c-violet" if name in managers else ""
+
+
+@register.simple_tag
+def left(moment: datetime) -> SafeString:
+    """How long until then, ticking; where no script runs, until when."""
+    return format_html(TIME, "left", moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", "", f"{moment:%H:%M:%S}")
+
+
+@register.filter
+def size(text: str) -> str:
+    """How much is folded away."""
+    lines = text.count("\n") + 1
+    return f"{lines} lines" if lines > 1 else f"{len(text)} characters"
+
+
+@register.filter(name="bytes")
+def bytes_(count: float) -> str:
+    return plots.size(count)
+
+
+@register.simple_tag
+def qr(link: str) -> SafeString | str:
+    try:
+        return qrs.svg(link)
+    except qrs.TooLong as error:
+        return str(error)
+
+
+@register.simple_tag
+def meter(part: float, most: float) -> SafeString:
+    return plots.meter(part, most)
+
+
+@register.simple_tag
+def plotted(what: str, unit: str, one: vitals_.Series) -> SafeString:
+    """The latest value, how much of the most that is, and how it was."""
+    if not one.values:
+        return format_html('<span class="dim">{}</span>', "not looked at yet")
+    words = plots.UNITS[unit]
+    least, most = words(min(one.values)), words(max(one.values))
+    label = f"{what} in the last half hour: {least} to {most}"
+    of = format_html(' <span class="dim">of {}</span>', words(one.most)) if one.most else ""
+    return format_html("{}{}{}{}", words(one.now), of, plots.meter(one.now, one.most), plots.line(one.values, label))
+
+
+@register.inclusion_tag("dashboard/_signs.html")
+def vitals(name: str) -> dict[str, Any]:
+    return signs.signs(name)
+
+
+@register.inclusion_tag("dashboard/_asks.html")
+def asks(name: str) -> dict[str, Any]:
+    return {"asks": Approval.pending().filter(agent=name)}
 
 
 @register.inclusion_tag("dashboard/_hero.html")

@@ -5,12 +5,11 @@ A page comes after a cursor, so a hive that restarts in the middle costs nothing
 
 import csv
 import io
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.clean import clean
+from broker.clean import clean, fenced
 
 from .ends import USAGE, End
 from .host import Host
@@ -161,12 +160,6 @@ def markdown() -> Callable[[Row], Iterator[str]]:
                 yield f"**{clean(event['kind'])}**\n\n{fenced(text)}\n"
 
     return lines
-
-
-def fenced(text: str) -> str:
-    """A block that no backtick within it can end."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}\n{text}\n{fence}"
 
 
 FORMS = {"ndjson": ndjson, "csv": as_csv, "md": markdown}

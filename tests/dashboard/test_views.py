@@ -20,15 +20,19 @@ pytestmark = pytest.mark.django_db
 
 HX = {"HTTP_HX_REQUEST": "true"}
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><div hx-post=/approvals/1/approve hx-trigger=load>"
+TABS = ("inbox", "notes", "config", "turns", "login", "vitals")
 URLS = [
     "/", "/approvals/1/approve", "/approvals/1/deny", "/containers", "/containers/scout/stop", "/containers/scout/output",
     "/messages", "/messages/1", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/",
     "/approvals", "/search", "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/panic", "/panic/over",
     "/containers/act", "/containers/scout/destroy", "/users", "/users/scout/remove", "/users/scout/link", "/mute", "/waits",
+    *(f"/agents/scout/{page}" for page in TABS),
+    "/agents/scout/turns/1", "/agents/scout/export", "/agents/scout/config/rollback", "/agents/scout/login/stop",
 ]  # fmt: skip
 GETS = [
     "/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/messages/1", "/approvals", "/search",
-    "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/users", "/waits",
+    "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/users", "/waits", "/agents/scout/turns/1",
+    "/agents/scout/export", *(f"/agents/scout/{page}" for page in TABS),
 ]  # fmt: skip
 POSTS = [url for url in URLS if url not in GETS]
 
@@ -166,7 +170,7 @@ def test_turns_are_listed(operator, agent):
         id="t", agent="scout", number=58, started_at="2026-11-22T20:00:00Z", ended_at="2026-11-22T20:00:51Z",
         outcome="ok", cost_usd=0.06, input_tokens=18100, output_tokens=40,
     )  # fmt: skip
-    html = operator.get("/agents/scout/").content.decode()
+    html = operator.get("/agents/scout/turns").content.decode()
     for words in ("58", "51 s", "18.1k in, 40 out", "$0.060", "ok"):
         assert words in html
 

@@ -18,13 +18,13 @@ from daphne.server import Server  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import transaction  # noqa: E402
 
-from agents.models import Agent, Event, Turn  # noqa: E402
+from agents.models import Agent, Event, Login, Turn  # noqa: E402
 from approvals.models import Approval  # noqa: E402
 from broker import events  # noqa: E402
 from broker.models import Job, Mailbox, Message  # noqa: E402
 from dashboard import auth, indexing  # noqa: E402
 from hyperhive.asgi import application  # noqa: E402
-from lifecycle import paths  # noqa: E402
+from lifecycle import paths, repos, vitals  # noqa: E402
 from lifecycle.models import Container  # noqa: E402
 
 
@@ -47,6 +47,11 @@ def read(to):
     events.publish_on_commit("messages")
 
 
+def claim(to):
+    Message.send("operator", to, "x")
+    Message.claim(to, f"turn-{to}", f"turn-{to}", 60)
+
+
 def dead(message, reason="the turn ran past its deadline"):
     Message.objects.filter(pk=message).update(state="dead", reason=reason[:300])
     events.publish_on_commit("messages")
@@ -55,6 +60,40 @@ def dead(message, reason="the turn ran past its deadline"):
 def output(name, text):
     paths.run_dir(name).mkdir(parents=True, exist_ok=True)
     (paths.run_dir(name) / "log").write_text(text)
+
+
+def note(name, path, text):
+    place = paths.state_dir(name) / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+def link(name, path, target):
+    (paths.state_dir(name) / path).symlink_to(target)
+
+
+def applied(name, text):
+    repos.Applied(name).commit({"agent.toml": text.encode()}, "Approval #1", "operator")
+    Container.objects.filter(name=name).update(source=text)
+
+
+def login(name, state, takes=None, link="", words="", logged_in=None, account=""):
+    row = Login.of(name)
+    row.says(state, row.number if takes is None else takes, link, words, logged_in, account)
+
+
+def wish(name):
+    return Login.of(name).next()
+
+
+def begin_login(name):
+    Login.of(name).begin()
+
+
+def samples(name):
+    ring = vitals.RINGS[name]
+    for n in range(60):
+        ring.append(vitals.Sample(1e9 + 10 * n, 3 * n + n % 7, 10**8 + n % 9 * 10**7, 4096 * n, 12))
 
 
 def turn(agent, **row):
@@ -70,10 +109,20 @@ VERBS = {
     "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),
     "turn": turn,
     "output": output,
+    "note": note,
+    "link": link,
+    "applied": applied,
+    "login": login,
+    "begin_login": begin_login,
+    "wish": wish,
+    "samples": samples,
     "send": lambda sender, to, body: Message.send(sender, to, body).pk,
     "ask": lambda name, why: Approval.request_spawn("hm1nd", name, why).pk,
     "deny": lambda id: Approval.numbered(id).deny("operator", "the command line"),
     "state": lambda name, state, why="": Agent.objects.get(name=name).says(state, why),
+    "claim": claim,
+    "interrupted": lambda name: Agent.objects.get(name=name).interrupt,
+    "approvals": lambda: [row.as_json() for row in Approval.objects.all()],
     "approval": lambda id: Approval.numbered(id).as_json(),
     "messages": lambda: [message.as_json() for message in Message.objects.all()],
     "op": lambda name: Container.named(name).op,

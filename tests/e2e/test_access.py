@@ -17,6 +17,7 @@ THEMES = ("dark", "light")
 PAGES = [
     "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals", "/messages/1",
     "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
+    *(f"/agents/scout/{page}" for page in ("inbox", "notes", "config", "turns", "login", "vitals")),
 ]  # fmt: skip
 
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
@@ -59,6 +60,14 @@ def furnish(pages):
     ]
     pages("event", agent="scout", kind="assistant", payload={"message": {"content": blocks}}, turn="turn-0001")
     pages("event", agent="scout", kind="log", payload={"text": "a line of the harness"})
+    pages("note", name="scout", path="reading/fair.md", text="# Fair\n\nlong polls " + "x" * 300)
+    pages("link", name="scout", path="elsewhere", target="/etc/passwd")
+    for text in ('model = "sonnet"\n', 'model = "opus"\nprompt = "' + "read " * 60 + '"\n'):
+        pages("applied", name="scout", text=text)
+    pages("samples", name="scout")
+    pages("login", name="scout", state="", takes=0, logged_in=True, account="claude.ai · max · me@example.org")
+    pages("begin_login", name="scout")
+    pages("login", name="scout", state="waiting", link="https://claude.ai/oauth/authorize?" + "z" * 400)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,8 @@ def test_the_operator_asks_the_manager_and_approves_what_it_wants(hive):
         tab.goto(f"http://127.0.0.1:{here.env['HIVE_MANAGER_PORT']}/")
         expect(tab).to_have_url(f"http://127.0.0.1:{here.env['HIVE_MANAGER_PORT']}/agents/hm1nd/")
         expect(tab.locator("#link")).to_have_text("live")
-        expect(tab.locator("#turn-1")).to_contain_text("ok")
+        expect(tab.locator(".turnhead").first).to_contain_text("turn 1")
+        expect(tab.locator(".turnhead").first).to_contain_text("ok")
         tab.get_by_text("what its container wrote last").click()
         expect(tab.locator("pre.log-tail")).to_be_visible()
         assert tab.complaints == []

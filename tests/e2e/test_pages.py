@@ -188,9 +188,13 @@ def test_an_agents_page(pages, tab):
     expect(tab.locator("#events-list")).not_to_contain_text("not of this page")
     turn = {"id": "t-58", "number": 58, "started_at": "2026-11-22T20:13:48Z"}
     pages("turn", agent="scout", **turn)
+    tab.get_by_role("link", name="Turns").click()
+    live(tab)
     expect(tab.locator("#turn-58")).to_contain_text("running")
     pages("turn", agent="scout", **turn, ended_at="2026-11-22T20:14:39Z", outcome="ok", cost_usd=0.06)
     expect(tab.locator("#turn-58")).to_contain_text("51 s")
+    tab.get_by_role("link", name="Live").click()
+    live(tab)
     tab.get_by_label("message", exact=True).fill("well done")
     tab.get_by_role("button", name="Send").click()
     expect(tab.locator("#part-flow")).to_contain_text("well done")
@@ -268,7 +272,7 @@ def fill(pages):
 def test_no_page_is_wider_than_the_screen(pages, tab, width, tmp_path):
     fill(pages)
     tab.set_viewport_size({"width": width, "height": 844})
-    for path in ("/", "/agents/scout/"):
+    for path in ("/", "/agents/scout/", "/agents/scout/turns", "/agents/scout/inbox"):
         tab.goto(pages.url + path)
         live(tab)
         time.sleep(0.3)

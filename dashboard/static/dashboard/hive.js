@@ -154,11 +154,12 @@ function settle() {
 let unseen = 0;
 
 function addRows(html, last) {
-  const list = $("#events-list"), log = list.parentElement;
+  const list = $("#events-list"), log = list?.parentElement;
+  if (last) link.cursor = last;
+  if (!list) return; // a page without a log
   const following = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   const before = list.childElementCount;
   list.insertAdjacentHTML("beforeend", html);
-  if (last) link.cursor = last;
   const added = list.childElementCount - before;
   while (list.childElementCount > ROWS_KEPT) list.firstElementChild.remove();
   if (following) log.scrollTop = log.scrollHeight;
@@ -240,10 +241,12 @@ setInterval(tick, 1000);
 body.addEventListener("htmx:afterRequest", done);
 addEventListener("hashchange", signIn);
 if (body.dataset.live) {
-  const log = $("#events-list").parentElement;
-  log.scrollTop = log.scrollHeight;
-  log.addEventListener("scroll", () => log.scrollHeight - log.scrollTop - log.clientHeight < 40 && jump(0));
-  $("#jump").addEventListener("click", () => (log.scrollTop = log.scrollHeight));
+  const log = $("#events-list")?.parentElement;
+  if (log) {
+    log.scrollTop = log.scrollHeight;
+    log.addEventListener("scroll", () => log.scrollHeight - log.scrollTop - log.clientHeight < 40 && jump(0));
+    $("#jump").addEventListener("click", () => (log.scrollTop = log.scrollHeight));
+  }
   body.addEventListener("focusout", () => setTimeout(settle));
   // A browser heeds `autofocus` once per page at most: the card that was decided takes the focus by our hand.
   body.addEventListener("htmx:oobAfterSwap", () => {

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const CARDS = "#part-approvals > article:not(.done)", ROWS = "#part-containers > tr, .flow > li, .diff tr";
+  const CARDS = "#part-approvals > article:not(.done)", ROWS = "#part-containers > tr, .flow > li, .diff tr, [data-agent] > .ev";
 
   // Keys, what they do in words, and how; a pair is typed one after the other.
   const KEYS = [
