@@ -93,6 +93,7 @@ def test_axe_finds_nothing_on_the_users_page(chromium, pages, theme):
     dress(context, pages, theme)
     page.goto(f"{pages.url}/users")
     page.locator("#user-operator button").click()
+    page.locator(".prefs summary").click()
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(AXE.read_text())
