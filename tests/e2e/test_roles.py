@@ -98,5 +98,8 @@ def test_axe_finds_nothing_on_the_users_page(chromium, pages, theme):
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(AXE.read_text())
         assert page.evaluate(FINDINGS) == [], f"at {width} px"
+        box = page.locator(".prefs form").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width} px"
     context.close()
