@@ -93,9 +93,13 @@ def test_axe_finds_nothing_on_the_users_page(chromium, pages, theme):
     dress(context, pages, theme)
     page.goto(f"{pages.url}/users")
     page.locator("#user-operator button").click()
+    page.locator(".prefs summary").click()
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(AXE.read_text())
         assert page.evaluate(FINDINGS) == [], f"at {width} px"
+        box = page.locator(".prefs form").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width} px"
     context.close()
