@@ -9,6 +9,9 @@ from .feed import Feed, Part
 from .live import LivePage
 from .models import Agent
 
+# By agent, shared by every tab on its page, so that a change is rendered once.
+PARTS: dict[str, dict[str, Part]] = {}
+
 
 class AgentPage(LivePage):
     @property
@@ -22,7 +25,9 @@ class AgentPage(LivePage):
         return Feed(self.name)
 
     def parts(self) -> dict[str, Part]:
-        return parts.live(self.name)
+        if self.name not in PARTS:
+            PARTS[self.name] = parts.live(self.name)
+        return PARTS[self.name]
 
 
 websockets = [path("agents/<str:name>/live", cast(Any, AgentPage.as_asgi()))]

@@ -17,14 +17,12 @@ PAGE = 50
 def search(request: Request) -> HttpResponse:
     typed = request.GET.get("q", "")[:500]
     query = searching.parsed(typed)
-    groups = searching.found(query)
-    context = {"q": typed, "query": query}
-    if request.htmx:
-        # Agents are among the places there.
-        groups = [(group, hits) for group, hits in groups if group != "agents"]
-        found = context | {"groups": groups, "places": searching.places(typed)}
-        return render(request, "dashboard/_found.html", found)
-    return render(request, "dashboard/search.html", context | {"groups": groups})
+    groups, context = searching.found(query), {"q": typed, "query": query}
+    if not request.htmx:
+        return render(request, "dashboard/search.html", context | {"groups": groups})
+    # In the list on Ctrl K, agents are among the places.
+    groups = [(group, hits) for group, hits in groups if group != "agents"]
+    return render(request, "dashboard/_found.html", context | {"groups": groups, "places": searching.places(typed)})
 
 
 @require_GET

@@ -1,8 +1,10 @@
 """The live link: rows after the browser's cursor, once each and in order; parts when they change; no strangers."""
 
 import asyncio
+import itertools
 import json
 import re
+from datetime import datetime
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -127,6 +129,23 @@ async def test_an_agents_page_gets_its_own_events_alone(cookie):
     assert await follow(tab, ids[-1]) == ids
     await write(1, "other")
     assert await tab.receive_nothing(0.3)
+    await tab.disconnect()
+
+
+async def test_frames_keep_their_distance_however_much_comes(cookie):
+    tab = await opened(cookie=cookie)
+    sent = []
+    for _ in range(60):
+        await write(1)
+        await asyncio.sleep(0.02)
+    ids = []
+    while len(ids) < 60:
+        got = await frame(tab)
+        sent.append(datetime.fromisoformat(got["at"]))
+        ids += shown(got.get("rows", ""))
+    gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(sent)]
+    assert min(gaps) >= 0.9 * live.PACE
+    assert len(sent) < 60
     await tab.disconnect()
 
 

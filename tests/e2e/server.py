@@ -15,8 +15,10 @@ import django  # noqa: E402
 django.setup()
 
 from daphne.server import Server  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import transaction  # noqa: E402
+from django.test import Client  # noqa: E402
 
 from agents.models import Agent, Event, Login, Turn  # noqa: E402
 from approvals.models import Approval  # noqa: E402
@@ -39,6 +41,26 @@ def event(agent, kind, payload, turn=None):
     row = Agent.objects.get(name=agent)
     at = "2026-11-22T20:14:02Z"
     Event.take_over(row, [{"seq": row.seq + 1, "turn": turn, "at": at, "kind": kind, "payload": payload}])
+
+
+def lines(agent, count, size):
+    """Many log lines at once; the newest number."""
+    row = Agent.objects.get(name=agent)
+    at, text = datetime.fromisoformat("2026-11-22T20:14:02Z"), "x" * size
+    numbers = range(row.seq + 1, row.seq + 1 + count)
+    payloads = [{"text": f"line {number}\n{text}"} for number in numbers]
+    new = [
+        {"seq": n, "turn": None, "at": at, "kind": "log", "payload": p} for n, p in zip(numbers, payloads, strict=True)
+    ]
+    Event.take_over(row, new)
+    return Event.objects.order_by("-pk").values_list("pk", flat=True)[0]
+
+
+def session():
+    """The cookie of an operator who is signed in."""
+    client = Client()
+    client.force_login(auth.operator())
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def read(to):
@@ -104,6 +126,8 @@ def turn(agent, **row):
 VERBS = {
     "agent": agent,
     "event": event,
+    "lines": lines,
+    "session": session,
     "read": read,
     "dead": dead,
     "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),

@@ -67,7 +67,7 @@ def trap(chromium, pages):
 
 ADDRESSES = ["/", "/agents/scout/"]
 # Found and opened, not live: what is looked up, every message in full, every decision.
-LOOKED_UP = ["/search?q=boom", "/search?q=agent:scout+script", "/search?q=from:hm1nd", "/approvals"]
+LOOKED_UP = ["/search?q=onerror", "/search?q=agent:scout+script", "/search?q=from:hm1nd", "/approvals"]
 
 
 @pytest.mark.parametrize("how", ["on first load", "live"])
@@ -109,7 +109,7 @@ def test_nothing_goes_off_in_what_is_looked_up(pages, trap):
     trap.goto(pages.url)
     live(trap)
     trap.keyboard.press("Control+k")
-    trap.keyboard.type("boom")
+    trap.keyboard.type("onerror")
     sync_api.expect(trap.locator("dialog[open] .hits")).not_to_have_count(0)
     trap.keyboard.press("Escape")
     trap.evaluate("document.querySelectorAll('#part-flow details').forEach(it => it.open = true)")

@@ -2,7 +2,16 @@
 "use strict";
 
 (() => {
-  const dialog = document.getElementById("dialog");
+  let dialog = null;
+
+  function made() {
+    const it = document.createElement("dialog");
+    it.className = "dlg";
+    it.setAttribute("aria-labelledby", "h-ask");
+    it.addEventListener("htmx:afterRequest", answered);
+    document.body.append(it);
+    return it;
+  }
 
   function addressOf(form, submitter) {
     if (submitter?.hasAttribute("formaction")) return submitter.getAttribute("formaction");
@@ -10,6 +19,7 @@
   }
 
   async function ask(address) {
+    dialog ||= made();
     let refused = false;
     const note = (event) => (refused ||= event.detail.xhr.status >= 400);
     const page = location.pathname + location.search;
@@ -35,17 +45,17 @@
       event.preventDefault();
       link.closest("dialog")?.close();
       ask(link.getAttribute("href"));
-    } else if (event.target.closest?.("[data-close]") && dialog.open) {
+    } else if (event.target.closest?.("[data-close]") && dialog?.open) {
       event.preventDefault();
       dialog.close();
     }
   });
 
   // Done, it closes; refused, it says so itself, since what lies behind a dialog is out of reach.
-  dialog.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.elt.matches("form[method=post]") === false) return;
+  function answered(event) {
+    if (!event.detail.elt.matches("form[method=post]")) return;
     if (event.detail.xhr.status > 0 && event.detail.xhr.status < 400) return dialog.close();
     const said = document.querySelector("#toast span")?.textContent;
     dialog.querySelector("[data-refusal]").textContent = said || "The hive did not answer: try again.";
-  });
+  }
 })();

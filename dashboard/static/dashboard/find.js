@@ -19,7 +19,7 @@
     const it = document.createElement("dialog");
     it.className = "dlg palette";
     it.setAttribute("aria-label", "Find");
-    it.innerHTML = `<input type="search" name="q" aria-label="page, act, agent or words" placeholder="page, act, agent or words" autocomplete="off" spellcheck="false"><div class="found"></div>`;
+    it.innerHTML = `<input name="q" aria-label="page, act, agent or words" placeholder="page, act, agent or words" autocomplete="off" spellcheck="false"><div class="found"></div>`;
     document.body.append(it);
     it.querySelector("input").addEventListener("input", () => {
       clearTimeout(timer);
