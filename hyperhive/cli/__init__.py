@@ -3,9 +3,9 @@
 import os
 import sys
 
-# Verbs that are a hive themselves. All others only ask the one that runs: without its apps they start in half the time,
-# and need no state directory.
-WHOLE = {"serve"}
+# Verbs that are a hive themselves, or look at what one needs. All others only ask the one that runs: without its apps they
+# start in half the time, and need no state directory.
+WHOLE = {"serve", "doctor"}
 
 
 def settings_for(argv: list[str]) -> str:

@@ -56,6 +56,12 @@ def test_a_second_start_answers_within_five_seconds(hive: Callable[..., Hive]) -
     assert here.idle("hm1nd")["pid"] == inner
 
 
+def test_the_doctor_finds_a_hive_that_runs_as_it_should_be(hive: Callable[..., Hive]) -> None:
+    found = hive().json("doctor")
+    assert found["running"]
+    assert [one for one in found["checks"] if one["state"] == "mend"] == []
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(2)

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ONLY_OPERATOR = {
     "list", "status", "spawn", "stop", "rebuild", "destroy", "pause", "resume", "interrupt", "approvals", "show", "approve",
     "deny", "messages", "turns", "logs", "requeue", "link", "vacuum", "backup", "about", "rebuild_many", "history", "rollback",
+    "doctor",
 }  # fmt: skip
 ONLY_MANAGER = {"request_spawn", "request_apply_commit", "list_agents"}
 
