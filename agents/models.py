@@ -5,6 +5,7 @@ The same rows on both sides: written in the container's journal, replayed to the
 
 from datetime import datetime
 from functools import cache
+from sqlite3 import IntegrityError
 from typing import Any
 
 from django.db import models
@@ -105,7 +106,12 @@ class Turn(models.Model):
         values = TURN_DEFAULTS | {name: row[name] for name in TURN_FIELDS if name in row} | {"agent": agent}
         for name in ("started_at", "ended_at"):
             values[name] = values[name] and hot.stored(values[name])
-        if not hot.rows(record_statement(frozenset(row)), **values):
+        try:
+            known = hot.rows(record_statement(frozenset(row)), **values)
+        except IntegrityError:
+            number = f"{agent} has another turn {values['number']} already."
+            raise Refused("conflict", number, "turn_number") from None
+        if not known:
             raise Refused("conflict", "A turn of that id belongs to another agent.", "not_yours")
         publish_on_commit(f"agent:{agent}", "turns")
 

@@ -19,6 +19,11 @@ CODES = {
 }
 KINDS = {code: kind for kind, code in CODES.items()}
 
+# How deep lists and objects may stand in each other: whatever reads or stores a line comes back from there.
+DEEPEST = 128
+
+TOO_DEEP = f"The line is nested too deeply: {DEEPEST} levels are taken."
+
 ESCAPED_SURROGATE_OR_NUL = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 
 
@@ -46,10 +51,12 @@ def decode(line: bytes) -> dict[str, Any]:
     """One line as an object; Refused('parse_error' | 'invalid_request') for anything a hostile peer may send instead."""
     try:
         message = json.loads(line.decode("utf-8"), object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        if line.count(b"[") + line.count(b"{") > DEEPEST:
+            _shallow(message)
         if ESCAPED_SURROGATE_OR_NUL.search(line):
             _storable(message)
     except RecursionError:
-        raise Refused("parse_error", "The line is nested too deeply.") from None
+        raise Refused("parse_error", TOO_DEEP) from None
     except ValueError as error:
         raise Refused("parse_error", f"The line is not strict JSON in UTF-8: {str(error)[:120]}.") from None
     if not isinstance(message, dict):
@@ -66,6 +73,16 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
+
+
+def _shallow(message: Any) -> None:
+    level = [message]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise Refused("parse_error", TOO_DEEP)
 
 
 def _storable(message: Any) -> None:

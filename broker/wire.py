@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +25,15 @@ LINE = 256 * 1024
 BODY = 64 * 1024
 CONNECTIONS = 16
 IN_FLIGHT = 16
+# Of one socket's requests so many are done at once; and it rests so many times as long as the loop took to read them,
+# once that has added up to a burst. Without it one agent's flood let the others wait for 1.7 s.
+AT_ONCE = 2
+REST, BURST = 8.0, 0.25
 IDLE = 30.0
 LINE_TIME = 5.0
 DRAIN = 5.0
-LINGER, LINGER_READS = 0.5, 16
+# Who is turned away is told why, but of a flood only so many at a time.
+LINGER, LINGER_READS, LINGERING = 0.5, 16, 16
 BACKLOG = 64
 SEND_BUFFER = 128 * 1024
 # The longest a long poll may last, and so the most a client waits beyond its own patience.
@@ -52,8 +58,27 @@ class Peer:
         return cls(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
 
 
+class Share:
+    """What one socket, over all its connections, may have of a daemon that serves others too."""
+
+    def __init__(self, at_once: int = AT_ONCE):
+        self.places = asyncio.Semaphore(at_once)
+        self._reading = asyncio.Lock()
+        self._rested = 0.0
+
+    async def read(self, line: bytes) -> dict[str, Any]:
+        """`decode(line)`, when it is this socket's turn. What is dear to read is dear to do, so a rest follows."""
+        async with self._reading:
+            await asyncio.sleep(max(0.0, self._rested - BURST - time.monotonic()))
+            begun = time.thread_time()
+            try:
+                return decode(line)
+            finally:
+                self._rested = max(self._rested, time.monotonic()) + REST * (time.thread_time() - begun)
+
+
 Verb = Callable[[Peer, str, dict[str, Any]], Awaitable[Any]]
-Session = Callable[[Peer, bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Session = Callable[[Peer, bytes, asyncio.StreamReader, asyncio.StreamWriter, Share], Awaitable[None]]
 
 
 # ---- the answering end ------------------------------------------------------------------------------------------------
@@ -68,20 +93,24 @@ async def listen(
     uids: frozenset[int] | None = None,
     gid: int | None = None,
     connections: int = CONNECTIONS,
+    at_once: int = AT_ONCE,
 ) -> asyncio.Server:
     """Serve `verb(peer, method, params)` on `path`. A first `initialize` hands the connection to `session` (MCP).
 
-    `polls` are the verbs that a hang-up cancels; everything else that was begun is finished. `uids` are the users that
-    may connect (None: whoever can open the socket); `gid` is the group that can open it.
+    `polls` are the verbs that a hang-up cancels; everything else that was begun is finished, `at_once` of it at a time.
+    `uids` are the users that may connect (None: whoever can open the socket); `gid` is the group that can open it.
     """
     sock = bind(path, gid)
     open_now: set[asyncio.StreamWriter] = set()
+    share = Share(at_once)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer.of(writer.get_extra_info("socket"))
         open_now.add(writer)
         try:
-            if uids is not None and peer.uid not in uids:
+            if len(open_now) > connections + LINGERING:
+                pass
+            elif uids is not None and peer.uid not in uids:
                 await _turn_away(
                     reader, writer, Refused("refused", "This socket belongs to another user.", "wrong_user")
                 )
@@ -90,7 +119,7 @@ async def listen(
                 await _turn_away(reader, writer, Refused("busy", full, "too_many_connections"))
             else:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-                await Connection(peer, reader, writer, verb, session, polls).serve()
+                await Connection(peer, reader, writer, verb, session, polls, share).serve()
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             # Cancelled: the loop ends, and nobody awaits a connection's task.
             pass
@@ -122,6 +151,8 @@ def bind(path: Path, gid: int | None = None) -> socket.socket:
 
 
 async def _reply(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+    if writer.is_closing():
+        raise ConnectionResetError("nobody is there to hear it")
     writer.write(encode(message))
     # A peer that does not read its replies loses the connection, not our memory.
     async with asyncio.timeout(DRAIN):
@@ -150,26 +181,43 @@ class Connection:
     verb: Verb
     session: Session | None
     polls: frozenset[str]
+    share: Share
     running: dict[asyncio.Task, str] = field(default_factory=dict)
 
     async def serve(self) -> None:
         try:
             while line := await self._line():
-                try:
-                    request = decode(line)
-                except Refused as refusal:
-                    await self._error(None, refusal)
-                    continue
-                if request.get("method") == "initialize" and self.session and not self.running:
-                    return await self.session(self.peer, line, self.reader, self.writer)
-                if len(self.running) >= IN_FLIGHT:
-                    await self._error(request.get("id"), Refused("busy", "Too many requests are under way here."))
-                    continue
-                task = asyncio.create_task(self._answer(request))
-                self.running[task] = str(request.get("method"))
-                task.add_done_callback(lambda done: self.running.pop(done, None))
+                if await self._take(line):
+                    assert self.session
+                    return await self.session(self.peer, line, self.reader, self.writer, self.share)
         finally:
             await self._hang_up()
+
+    async def _take(self, line: bytes) -> bool:
+        """Begin to answer the request; True when an MCP session is asked for instead.
+
+        A frame of its own, because a line of 256 KiB can be 6 MB of objects, which must not outlive their answer.
+        """
+        async with contextlib.AsyncExitStack() as place:
+            # Before it is read: what waits for its turn waits as bytes, in the peer's own memory.
+            await place.enter_async_context(self.share.places)
+            try:
+                request = await self.share.read(line)
+            except Refused as refusal:
+                await self._error(None, refusal)
+                return False
+            method = str(request.get("method"))
+            if method == "initialize" and self.session and not self.running:
+                return True
+            if len(self.running) >= IN_FLIGHT:
+                await self._error(request.get("id"), Refused("busy", "Too many requests are under way here."))
+                return False
+            # A poll needs no place for as long as it waits.
+            taken = contextlib.AsyncExitStack() if method in self.polls else place.pop_all()
+            task = asyncio.create_task(self._answer(request, taken))
+            self.running[task] = method
+            task.add_done_callback(lambda done: self.running.pop(done, None))
+        return False
 
     async def _line(self) -> bytes:
         """The next line without its end; b'' when the peer has hung up, said too much or been silent too long."""
@@ -193,25 +241,29 @@ class Connection:
                     continue
                 return b""
 
-    async def _answer(self, request: dict[str, Any]) -> None:
-        id_, method, params = request.get("id"), request.get("method"), request.get("params", {})
+    async def _answer(self, request: dict[str, Any], place: contextlib.AsyncExitStack) -> None:
+        id_ = request.get("id")
         try:
-            if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
-                raise Refused("invalid_request", 'A request needs "jsonrpc": "2.0" and a "method".')
-            if not isinstance(id_, str | int | None) or isinstance(id_, bool):
-                raise Refused("invalid_request", "An id is a string or a whole number.")
-            if not isinstance(params, dict):
-                raise Refused("bad_params", "Params are given by name, as an object.")
-            result = await self.verb(self.peer, method, params)
+            async with place:
+                answer = {"result": await self._result(request)}
         except Refused as refusal:
-            if "id" in request:
-                await self._error(id_ if isinstance(id_, str | int) else None, refusal)
-        else:
-            if "id" in request:
-                await self._send({"jsonrpc": "2.0", "id": id_, "result": result})
+            answer = {"error": said(refusal)}
+        if "id" in request:
+            known = isinstance(id_, str | int) and not isinstance(id_, bool)
+            await self._send({"jsonrpc": "2.0", "id": id_ if known else None} | answer)
+
+    async def _result(self, request: dict[str, Any]) -> Any:
+        id_, method, params = request.get("id"), request.get("method"), request.get("params", {})
+        if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
+            raise Refused("invalid_request", 'A request needs "jsonrpc": "2.0" and a "method".')
+        if not isinstance(id_, str | int | None) or isinstance(id_, bool):
+            raise Refused("invalid_request", "An id is a string or a whole number.")
+        if not isinstance(params, dict):
+            raise Refused("bad_params", "Params are given by name, as an object.")
+        return await self.verb(self.peer, method, params)
 
     async def _error(self, id_: Any, refusal: Refused) -> None:
-        await self._send({"jsonrpc": "2.0", "id": id_, "error": refusal.as_error()})
+        await self._send({"jsonrpc": "2.0", "id": id_, "error": said(refusal)})
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -225,6 +277,12 @@ class Connection:
                 task.cancel()
         if self.running:
             await asyncio.wait(list(self.running))
+
+
+def said(refusal: Refused) -> dict[str, Any]:
+    """The refusal for the wire. Its traceback would keep the request, 6 MB at most, until the next collection of cycles."""
+    refusal.__traceback__ = refusal.__context__ = None
+    return refusal.as_error()
 
 
 # ---- the asking end ---------------------------------------------------------------------------------------------------

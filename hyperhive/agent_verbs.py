@@ -105,7 +105,7 @@ def events(
     """Replay events and turns from the caller's journal; what is here already is passed over."""
     for turn in turns:
         Turn.record(caller.name, turn.model_dump())
-    return {"seq": Event.take_over(Agent.objects.get(name=caller.name), [row.model_dump() for row in rows])}
+    return {"seq": Event.take_over(Agent.objects.get(name=caller.name), [dict(row) for row in rows])}
 
 
 def hello(caller: Caller, harness: Id, cli_version: Annotated[str, Field(max_length=40)], seq: Count) -> dict:

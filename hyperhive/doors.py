@@ -52,6 +52,7 @@ class Doors:
             session=partial(session, caller),
             uids=frozenset({0, os.geteuid()}),
             connections=OPERATOR_CONNECTIONS,
+            at_once=OPERATOR_CONNECTIONS,
         )
 
     async def keep(self) -> None:

@@ -24,6 +24,7 @@ from lifecycle import isolation, update
 from lifecycle.models import Container
 
 from . import __version__
+from . import doctor as doctors
 from .agent_verbs import acted
 from .caller import Caller, Count, Id, Name, Page, Why, writer
 
@@ -284,3 +285,8 @@ def about(caller: Caller) -> dict:
         "cli_wanted": cli.WANTED,
         "disk": disk.state(),
     }
+
+
+def doctor(caller: Caller) -> dict:
+    """What this machine has of what a hive needs, and what mends it."""
+    return doctors.examine(running=True)

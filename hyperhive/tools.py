@@ -5,6 +5,7 @@ MCP's stdio framing is newline-delimited JSON-RPC 2.0, which our wire is too, so
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import uuid
@@ -16,7 +17,7 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
-from broker.wire import DRAIN, LINE_TIME, Peer, Refused, decode, encode
+from broker.wire import DRAIN, IN_FLIGHT, LINE_TIME, Peer, Refused, Share, encode
 
 from . import __version__
 from .caller import Caller
@@ -91,26 +92,56 @@ TOOLS["operator"] = {"send": SEND} | {
 
 
 async def session(
-    caller: Caller, peer: Peer, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    caller: Caller, peer: Peer, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, share: Share
 ) -> None:
     """Speak MCP with one connection until it ends; `first` is its `initialize` line, read already."""
     to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](SESSION_QUEUE)
     outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](SESSION_QUEUE)
+    asked = Asked()
     async with anyio.create_task_group() as group:
-        group.start_soon(_read, first, reader, to_server, group.cancel_scope)
-        group.start_soon(_write, from_server, writer, group.cancel_scope)
-        mcp = server(caller)
+        group.start_soon(_read, first, reader, to_server, group.cancel_scope, asked, share)
+        group.start_soon(_write, from_server, writer, group.cancel_scope, asked)
+        mcp = server(caller, share)
         await mcp.run(incoming, outgoing, mcp.create_initialization_options())
         group.cancel_scope.cancel()
 
 
-async def _read(first: bytes, reader: asyncio.StreamReader, to_server: Any, scope: anyio.CancelScope) -> None:
+class Asked:
+    """The requests of a session that have no answer yet: the server would take any number of them."""
+
+    def __init__(self) -> None:
+        self.ids: set[Any] = set()
+        self.fewer = asyncio.Event()
+
+    async def note(self, message: Any) -> None:
+        """One more, once there is room for it; ValueError for one whose id is under way."""
+        if isinstance(message, types.JSONRPCRequest):
+            while len(self.ids) >= IN_FLIGHT:
+                self.fewer.clear()
+                await self.fewer.wait()
+            if message.id in self.ids:
+                raise ValueError("a request of that id is under way")
+            self.ids.add(message.id)
+        elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            # It is never answered (mcp's dispatcher).
+            self.answered((message.params or {}).get("requestId"))
+
+    def answered(self, id_: Any) -> None:
+        if isinstance(id_, str | int):
+            self.ids.discard(id_)
+        self.fewer.set()
+
+
+async def _read(
+    first: bytes, reader: asyncio.StreamReader, to_server: Any, scope: anyio.CancelScope, asked: Asked, share: Share
+) -> None:
     line: bytes | None = first
     async with to_server:
         while line:
             try:
-                decode(line)
+                await share.read(line)
                 message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                await asked.note(message)
                 await to_server.send(SessionMessage(message))
             except (Refused, ValueError) as error:
                 await to_server.send(ValueError(str(error)[:200]))
@@ -129,10 +160,15 @@ async def _line(reader: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-async def _write(from_server: Any, writer: asyncio.StreamWriter, scope: anyio.CancelScope) -> None:
+async def _write(from_server: Any, writer: asyncio.StreamWriter, scope: anyio.CancelScope, asked: Asked) -> None:
     async with from_server:
         async for item in from_server:
-            writer.write(encode(item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)))
+            message = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
+            if writer.is_closing():
+                scope.cancel()
+                return
+            writer.write(encode(message))
+            asked.answered(message.get("id"))
             try:
                 async with asyncio.timeout(DRAIN):
                     await writer.drain()
@@ -141,7 +177,7 @@ async def _write(from_server: Any, writer: asyncio.StreamWriter, scope: anyio.Ca
                 return
 
 
-def server(caller: Caller) -> Server:
+def server(caller: Caller, share: Share) -> Server:
     tools = TOOLS[caller.role]
 
     async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
@@ -152,7 +188,9 @@ def server(caller: Caller) -> Server:
             if params.name not in tools:
                 raise Refused("unknown_verb", f"There is no tool {params.name[:40]!r}.")
             meta = dict(context.meta or {})
-            return _said(await _call(caller, params.name, dict(params.arguments or {}), meta))
+            # A poll needs no place for as long as it waits.
+            async with contextlib.nullcontext() if params.name == "recv" else share.places:
+                return _said(await _call(caller, params.name, dict(params.arguments or {}), meta))
         except Refused as refusal:
             return _said(str(refusal), error=True)
 

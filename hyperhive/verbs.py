@@ -90,6 +90,7 @@ OPERATOR = {
     "vacuum": Verb(operator.vacuum, "read"),
     "backup": Verb(operator.backup, "read"),
     "about": Verb(operator.about, "read"),
+    "doctor": Verb(operator.doctor, "read"),
 }
 
 VERBS: dict[str, dict[str, Verb]] = {"agent": AGENT, "manager": MANAGER, "operator": OPERATOR}

@@ -3,9 +3,9 @@
 import os
 import sys
 
-# Verbs that are a hive themselves, or work where none runs. All others only ask the one that runs: without its apps they
-# start in half the time, and need no state directory.
-WHOLE = {"serve", "restore"}
+# Verbs that are a hive themselves, work where none runs, or look at what one needs. All others only ask the one that runs:
+# without its apps they start in half the time, and need no state directory.
+WHOLE = {"serve", "restore", "doctor"}
 
 
 def settings_for(argv: list[str]) -> str:

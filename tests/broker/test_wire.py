@@ -149,3 +149,48 @@ def test_any_bytes_are_an_object_or_a_refusal(line: bytes) -> None:
         assert isinstance(decode(line), dict)
     except Refused as refused:
         assert refused.kind in CODES
+
+
+async def test_of_one_sockets_requests_only_so_many_are_done_at_once_and_polls_do_not_count(tmp_path: Path) -> None:
+    under_way, most = 0, 0
+
+    async def slow(peer: wire.Peer, method: str, params: dict) -> str:
+        nonlocal under_way, most
+        if method == "recv":
+            await asyncio.sleep(30)
+        under_way, most = under_way + 1, max(most, under_way + 1)
+        await asyncio.sleep(0.02)
+        under_way -= 1
+        return "ok"
+
+    server = await listen(tmp_path / "s.sock", slow, at_once=2)
+    _, polling = await asyncio.open_unix_connection(tmp_path / "s.sock")
+    for number in range(5):
+        polling.write(wire.encode({"jsonrpc": "2.0", "id": number, "method": "recv"}))
+    assert await asyncio.gather(*(ask(tmp_path / "s.sock", "send") for _ in range(8))) == ["ok"] * 8
+    assert most == 2
+    polling.close()
+    server.close()
+
+
+async def test_what_was_dear_to_read_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "BURST", 0.0)
+    monkeypatch.setattr(wire.time, "thread_time", iter(range(100)).__next__)
+    monkeypatch.setattr(wire, "REST", 0.1)
+    share, begun = wire.Share(), asyncio.get_running_loop().time()
+    for _ in range(3):
+        await share.read(b"{}")
+    assert asyncio.get_running_loop().time() - begun >= 0.19  # two rests of a tenth of the second that each line took
+
+
+def test_the_deepest_line_that_is_taken_is_not_deep() -> None:
+    assert decode(b'{"a":' * 127 + b"1" + b"}" * 127)
+    with pytest.raises(Refused, match="too deeply: 128"):
+        decode(b'{"a":' * 129 + b"1" + b"}" * 129)
+
+
+def test_a_refusal_said_keeps_nothing_of_the_request() -> None:
+    with pytest.raises(Refused) as refused:
+        decode(b"{" + b" " * 1000)
+    wire.said(refused.value)
+    assert (refused.value.__traceback__, refused.value.__context__) == (None, None)

@@ -64,6 +64,12 @@ def _stop_and_start(here: Hive, inner: int) -> tuple[float, float]:
     return stopped - begun, time.monotonic() - stopped
 
 
+def test_the_doctor_finds_a_hive_that_runs_as_it_should_be(hive: Callable[..., Hive]) -> None:
+    found = hive().json("doctor")
+    assert found["running"]
+    assert [one for one in found["checks"] if one["state"] == "mend"] == []
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(2)

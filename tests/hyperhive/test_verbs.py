@@ -31,7 +31,7 @@ ONLY_OPERATOR = {
     "list", "status", "spawn", "stop", "rebuild", "destroy", "pause", "resume", "interrupt", "approvals", "show", "approve",
     "deny", "messages", "turns", "logs", "requeue", "link", "vacuum", "backup", "about", "rebuild_many", "history", "rollback",
     "login", "login_state", "login_code", "login_cancel", "logout",
-    "users", "user_add", "user_remove", "mute", "notify",
+    "users", "user_add", "user_remove", "mute", "notify", "doctor",
 }  # fmt: skip
 ONLY_MANAGER = {"request_spawn", "request_apply_commit", "list_agents"}
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from broker.wire import Refused, Unreachable
-from hyperhive.cli import completion, containers, decisions, diary, ends, export, hive, logins, talk, top
+from hyperhive.cli import completion, containers, decisions, diary, doctor, ends, export, hive, logins, talk, top
 from hyperhive.cli.ends import End
 from hyperhive.cli.host import Host
 from hyperhive.cli.parser import Verb, arg, build, verb
@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
         arg("--driver", metavar="D", help="what containers are made of"),
         arg("--countdown", type=float, metavar="SECONDS", help="how long the tour leaves an approval to you"),
     ),
+    "doctor": verb(doctor.doctor, "what this machine has of what a hive needs, and what mends it; exit code 1 to mend"),
     # ---- agents
     "list": verb(containers.list_, "every agent, and what it does right now"),
     "status": verb(
