@@ -11,11 +11,11 @@ HEAD = """\
 
 <!-- Written by `python -m lifecycle.config_docs > docs/configuration.md`: change lifecycle/config.py, not this page. -->
 
-Each agent has one file that says how it is set up, `agent.toml` (drivers nspawn, bwrap and process) or `agent.nix`
-(driver nixos, where each key is an option `hyperhive.*` in camelCase). The manager finds it in `/agents/NAME/config`, a git repository, and changes
-it by a commit and `request_apply_commit`; you see the difference and decide; the agent is rebuilt between two turns, and if it
-does not come up, the configuration from before comes back. `hive history NAME` lists what was applied, `hive rollback NAME`
-applies an earlier one again. `hive spawn NAME --config FILE` takes the same file.
+Each agent has one file that says how it is set up, `agent.toml` (drivers nspawn, bwrap and process) or `agent.nix` (driver
+nixos, where each key is an option `hyperhive.*` in camelCase). The manager finds it in `/agents/NAME/config`, a git
+repository, and changes it by a commit and `request_apply_commit`; you see the difference and decide; the agent is rebuilt
+between two turns, and if it does not come up, the configuration from before comes back. `hive history NAME` lists what was
+applied, `hive rollback NAME` applies an earlier one again. `hive spawn NAME --config FILE` takes the same file.
 
 A key that is not given has its default, so that a better default reaches the agents of old. A key that is not known is refused
 with the nearest one, and so is a key that the driver cannot honour.
