@@ -92,6 +92,7 @@ def receive(socket: str, ledger: str, operator: bool = False) -> None:
 
 
 async def receiving(client: Client, ledger: Path, operator: bool) -> None:
+    random.seed()  # a fork has its parent's
     diary, number = ledger.with_suffix(".turn"), 0
     if diary.exists():
         turn, number = diary.read_text().split()[0], int(diary.read_text().split()[1])
@@ -102,6 +103,7 @@ async def receiving(client: Client, ledger: Path, operator: bool) -> None:
         state.write_new(diary, f"{turn} {number}")
         for message in (await client.call("recv", turn=turn, wait=5, lease=LEASE))["messages"]:
             note(ledger, f"{message['id']} {message['attempt']} {message['cid']}")
+            await asyncio.sleep(random.uniform(0, 0.005))  # it lasts a moment until a turn has ended
             await client.call("ack", turn=turn if operator else row(turn, number))
 
 
