@@ -16,11 +16,12 @@ from django.conf import settings
 
 from broker import disk, events, tasks, wire
 from broker.age import Age
-from broker.models import OPERATOR, Lease, Mailbox
+from broker.models import OPERATOR, Lease, Mailbox, Message
 from broker.wire import Client, Refused
 from broker.writer import writer
 from hyperhive import doors, state
 from hyperhive.caller import Caller
+from hyperhive.restore import restore
 
 LEASE = 2.0
 
@@ -61,6 +62,17 @@ def first_rows(names: list[str]) -> None:
     Age.count()
     for name in [*names, OPERATOR]:
         Mailbox.objects.get_or_create(name=name)
+
+
+def restored(path: str) -> dict[str, Any]:
+    """What a hive that begins with that backup finds."""
+    restore(Path(path))
+    state.open_database(settings.HIVE_STATE_DIR)
+    return {
+        "cids": list(Message.objects.order_by("id").values_list("cid", flat=True)),
+        "claimed": sorted(Message.objects.filter(state="claimed").values_list("turn", flat=True)),
+        "leases": sorted(Lease.objects.values_list("turn", flat=True)),
+    }
 
 
 # ---- who sends and receives -------------------------------------------------------------------------------------------
@@ -119,4 +131,4 @@ def note(ledger: Path, line: str) -> None:
     os.close(descriptor)
 
 
-ACTS: dict[str, Callable[..., Any]] = {"host": host, "send": send, "receive": receive}
+ACTS: dict[str, Callable[..., Any]] = {"host": host, "send": send, "receive": receive, "restored": restored}
