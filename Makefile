@@ -23,6 +23,9 @@ lint: test-tools   ## ruff, mypy, import contract, templates, migrations
 format: test-tools ## let the tools write it
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
+crash: test-tools  ## kill -9 two thousand times under load, and at every named step (KILLS=2000, SEED=)
+	@HIVE_CRASH_KILLS=$(or $(KILLS),2000) HIVE_CRASH_SEED=$(SEED) $(PY) -m pytest tests/crash $(ARGS)
+
 bench: test-tools  ## figures, as ratios measured in one run
 	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
 
@@ -37,4 +40,4 @@ run-tools:
 test-tools:
 	@bin/setup test
 
-.PHONY: help demo run test lint format bench lock run-tools test-tools
+.PHONY: help demo run test lint format crash bench lock run-tools test-tools

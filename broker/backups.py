@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from . import disk
 from .points import reached
 from .wire import Refused
 from .writer import explain
@@ -45,6 +46,8 @@ def make(kind: str) -> Path:
 def copy(target: Path) -> None:
     """All of the database as it is now, in one file; Refused when it cannot be written or is not whole. Never half of it."""
     half = target.with_name(f"{target.name}.part")
+    if target.parent.is_dir() and not disk.room_for_a_copy(target.parent):
+        raise Refused("busy", f"There is no room for a copy of the database in {target.parent}.", "disk_full")
     try:
         half.unlink(missing_ok=True)
         # The one way that ends while others write; a plain copy misses what is in the log (sqlite.org/lang_vacuum.html).

@@ -33,6 +33,12 @@ def state() -> dict[str, Any]:
     return {"full": _short, "free": _free(), "reserve": _reserve().stat().st_size if _reserve().exists() else 0}
 
 
+def room_for_a_copy(place: Path) -> bool:
+    """Whether a copy of the database fits there, and leaves as much as a full disk is left with."""
+    database = Path(connection.settings_dict["NAME"])
+    return _free(place) > database.stat().st_size + 2 * settings.HIVE_DISK_RESERVE
+
+
 def look() -> None:
     """Every few seconds: take the reserve where there is room for it, give it back where there is none at all."""
     size = settings.HIVE_DISK_RESERVE
@@ -91,6 +97,6 @@ def _reserve() -> Path:
     return Path(connection.settings_dict["NAME"]).with_name("reserve")
 
 
-def _free() -> int:
-    disk = os.statvfs(_reserve().parent)
+def _free(place: Path | None = None) -> int:
+    disk = os.statvfs(place or _reserve().parent)
     return disk.f_bavail * disk.f_frsize

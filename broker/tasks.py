@@ -17,8 +17,8 @@ from .writer import writer
 log = logging.getLogger("hive.jobs")
 
 HOUR = 3600
-# Rows of a batch, at most and at least, and seconds: a batch that takes longer is followed by one of half its size.
-BATCH, LEAST, LONG, PAUSE = 500, 50, 0.01, 0.01
+# Rows of a batch (500 held a sender four times as long), and at least so many seconds until the next.
+BATCH, PAUSE = 200, 0.01
 
 
 def vacuum_now() -> int:
@@ -27,16 +27,16 @@ def vacuum_now() -> int:
     The count, logged when not 0.
     """
     writer.wait(Age.count)
-    total, most = 0, BATCH
+    total = 0
     while True:
         begun = time.monotonic()
-        deleted = writer.wait(partial(Message.vacuum, most))
+        deleted = writer.wait(partial(Message.vacuum, BATCH))
         total += deleted
         reached("vacuum.batch")
-        if deleted < most:
+        if deleted < BATCH:
             break
-        most = max(LEAST, most // 2) if time.monotonic() - begun > LONG else min(BATCH, most * 2)
-        time.sleep(PAUSE)
+        # At most half of the writer's time, however slow the disk is.
+        time.sleep(max(PAUSE, time.monotonic() - begun))
     if total:
         log.info("vacuum: %d delivered messages past their retention removed", total)
     return total

@@ -20,11 +20,13 @@ PARTS = ("", "-wal", "-shm")
 def restore(source: Path) -> dict[str, str | None]:
     """Refused, and nothing changed, when it is no whole backup, is newer than this hyperhive, or the hive runs."""
     home = settings.HIVE_STATE_DIR
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = state.lock(home / "lock")
     except CannotStart:
         raise Refused("conflict", f"A hive runs on {home}: stop it first, then restore.", "running") from None
+    except OSError as error:
+        raise Refused("refused", f"{error.filename}: {error.strerror}.", "no_state") from None
     try:
         fresh = _checked(source, home / "hive.sqlite3.new")
         aside = _keep_aside(home)

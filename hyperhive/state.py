@@ -16,6 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from broker import backups
 from broker.points import reached
+from broker.wire import Refused
 
 log = logging.getLogger("hive")
 
@@ -170,7 +171,13 @@ def _migrate() -> None:
     if not pending:
         return
     if executor.loader.applied_migrations:
-        log.info("the database is brought up to date; as it was it is kept in %s", backups.make("before-migration"))
+        try:
+            copy = backups.make("before-migration")
+        except Refused as refusal:
+            raise CannotStart(
+                f"The database is of an older hyperhive and is copied before it is changed. {refusal}"
+            ) from None
+        log.info("the database is brought up to date; as it was it is kept in %s", copy)
     reached("migrate.copied")
     call_command("migrate", verbosity=0, interactive=False)
     reached("migrate.done")

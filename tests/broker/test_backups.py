@@ -63,6 +63,13 @@ def test_a_copy_that_cannot_be_written_is_a_sentence_and_leaves_nothing(state: P
         backups.copy(state / "none" / "copy.sqlite3")
 
 
+def test_a_copy_that_would_fill_the_disk_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.disk._free", lambda place: 32 * 1024 * 1024)
+    with pytest.raises(Refused, match="no room for a copy"):
+        backups.make("hourly")
+    assert not os.listdir(backups.directory())
+
+
 def test_twenty_four_hours_and_seven_days_are_kept_and_whatever_was_asked_for(state: Path) -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     (state / "backups").mkdir()

@@ -16,11 +16,12 @@ from django.conf import settings
 
 from broker import disk, events, tasks, wire
 from broker.age import Age
-from broker.models import OPERATOR, Lease, Mailbox
+from broker.models import OPERATOR, Lease, Mailbox, Message
 from broker.wire import Client, Refused
 from broker.writer import writer
 from hyperhive import doors, state
 from hyperhive.caller import Caller
+from hyperhive.restore import restore
 
 LEASE = 2.0
 
@@ -63,6 +64,17 @@ def first_rows(names: list[str]) -> None:
         Mailbox.objects.get_or_create(name=name)
 
 
+def restored(path: str) -> dict[str, Any]:
+    """What a hive that begins with that backup finds."""
+    restore(Path(path))
+    state.open_database(settings.HIVE_STATE_DIR)
+    return {
+        "cids": list(Message.objects.order_by("id").values_list("cid", flat=True)),
+        "claimed": sorted(Message.objects.filter(state="claimed").values_list("turn", flat=True)),
+        "leases": sorted(Lease.objects.values_list("turn", flat=True)),
+    }
+
+
 # ---- who sends and receives -------------------------------------------------------------------------------------------
 
 
@@ -92,6 +104,7 @@ def receive(socket: str, ledger: str, operator: bool = False) -> None:
 
 
 async def receiving(client: Client, ledger: Path, operator: bool) -> None:
+    random.seed()  # a fork has its parent's
     diary, number = ledger.with_suffix(".turn"), 0
     if diary.exists():
         turn, number = diary.read_text().split()[0], int(diary.read_text().split()[1])
@@ -102,6 +115,7 @@ async def receiving(client: Client, ledger: Path, operator: bool) -> None:
         state.write_new(diary, f"{turn} {number}")
         for message in (await client.call("recv", turn=turn, wait=5, lease=LEASE))["messages"]:
             note(ledger, f"{message['id']} {message['attempt']} {message['cid']}")
+            await asyncio.sleep(random.uniform(0, 0.005))  # it lasts a moment until a turn has ended
             await client.call("ack", turn=turn if operator else row(turn, number))
 
 
@@ -117,4 +131,4 @@ def note(ledger: Path, line: str) -> None:
     os.close(descriptor)
 
 
-ACTS: dict[str, Callable[..., Any]] = {"host": host, "send": send, "receive": receive}
+ACTS: dict[str, Callable[..., Any]] = {"host": host, "send": send, "receive": receive, "restored": restored}

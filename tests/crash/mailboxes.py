@@ -171,8 +171,9 @@ def left(story: str) -> dict[str, Any]:
     return whole | {"bad": bad, "copies": len(copies) if story == "backup" else 0}
 
 
-def refused() -> str:
+def refused(reserve: int = 0) -> str:
     """Why the database is not opened; '' when it is."""
+    settings.HIVE_DISK_RESERVE = reserve
     try:
         state.open_database(settings.HIVE_STATE_DIR)
     except state.CannotStart as cannot:

@@ -4,6 +4,7 @@ Most kills hit a light host (tests/crash/load.py: the daemon's state, writer, ve
 some the real `hive serve`, with its manager in a real container. HIVE_CRASH_KILLS is how many of the first kind.
 """
 
+import asyncio
 import itertools
 import os
 import random
@@ -19,12 +20,13 @@ from typing import Any
 
 import pytest
 
+from broker.wire import ask
 from tests.hives import PROJECT, Hive, until
 
 from .mortals import Mortals
 
 KILLS = int(os.environ.get("HIVE_CRASH_KILLS", "120"))
-SEED = int(os.environ.get("HIVE_CRASH_SEED", "0")) or random.randrange(2**32)
+SEED = int(os.environ.get("HIVE_CRASH_SEED") or 0) or random.randrange(2**32)
 # Of a hundred kills; and seconds between two of them.
 WHOM = {"host": 50, "receive": 35, "send": 10, "command": 5}
 PAUSE = (0.05, 0.5)
@@ -124,6 +126,28 @@ def test_no_acknowledged_message_is_lost(load: Load, capsys: pytest.CaptureFixtu
         kills = ", ".join(f"{count} {whom}" for whom, count in load.killed.most_common())
         took = time.monotonic() - begun
         print(f"\n{sum(load.killed.values())} kills ({kills}), seed {SEED}: {said}; {took:.0f} s", end=" ")
+
+
+def test_twenty_backups_under_load_are_each_of_one_moment(load: Load, capsys: pytest.CaptureFixture) -> None:
+    for name in ("host", *load.senders, *load.receivers):
+        load.begin(name)
+    until(lambda: (load.place / "r0").exists(), "messages arrive")
+    sizes, socket = [], load.state / "run/operator.sock"
+    for number in range(20):
+        before = {cid for name in load.senders for *_, cid in lines(load.place / name)}
+        copy = asyncio.run(ask(socket, "backup", patience=10))["path"]
+        other = load.place / f"restored-{number}"
+        other.mkdir()
+        found = load.mortals.does(other, "restored", path=copy)
+        assert before <= set(found["cids"]), "what was acknowledged before is in it"
+        assert found["claimed"] == found["leases"], "what one transaction changed is both there or not"
+        for name in load.senders:
+            mine = [cid for cid in found["cids"] if cid.startswith(f"{name}-")]
+            assert mine == [f"{name}-{number:06}" for number in range(len(mine))]
+        sizes.append(len(found["cids"]))
+    assert sizes == sorted(set(sizes)), "it went on meanwhile"
+    with capsys.disabled():
+        print(f"\n20 backups of {sizes[0]} to {sizes[-1]} messages restored, each consistent", end=" ")
 
 
 def acknowledged(load: Load) -> int:

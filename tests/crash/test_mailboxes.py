@@ -135,3 +135,13 @@ def test_the_newest_good_backup_is_named(mortals: Mortals, model: Path, tmp_path
     assert f"`hive restore {good}`" in refusal
     good.write_bytes(b"")
     assert "There is no good backup of it." in mortals.does(hive, "refused")
+
+
+@pytest.mark.parametrize("story", ["migrate"])
+def test_without_room_for_a_copy_nothing_is_migrated(mortals: Mortals, model: Path, tmp_path: Path) -> None:
+    hive = fresh(model, tmp_path)
+    refusal = mortals.does(hive, "refused", reserve=2**50)
+    assert refusal.startswith(
+        "The database is of an older hyperhive and is copied before it is changed. There is no room"
+    )
+    assert mortals.does(hive, "refused") == ""

@@ -173,3 +173,9 @@ def test_nothing_is_restored_under_a_hive_that_runs(here: State, backup: Path) -
         code, words = here.refused(backup)
     assert code == 5
     assert "stop it first" in words
+
+
+def test_a_state_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path, backup: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, words = State(tmp_path / "file" / "s").restore(backup)
+    assert (code, "Not a directory" in words) == (5, True)
