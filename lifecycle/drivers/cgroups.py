@@ -29,6 +29,8 @@ NEEDS = {"memory_max": "memory", "cpu_quota": "cpu", "tasks_max": "pids"}
 # Hierarchies of v1 that limit nothing, but where nspawn would make directories beside everybody's.
 TRACKING = ("systemd", "unified")
 SLICE = "hive-agents.slice"
+# Becomes the command once it is in the cgroup, so that nothing of the agent was ever outside.
+JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
 PERIOD = 100_000  # microseconds
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # Seconds that the kernel gets to clear away what was killed, and systemd to answer.
@@ -60,11 +62,7 @@ class Cgroups(ABC):
 
     @abstractmethod
     def command(self, name: str, most: Limits) -> list[str]:
-        """What stands in front of the command that is to be in the cgroup."""
-
-    @abstractmethod
-    def make(self, name: str, most: Limits) -> list[str]:
-        """Make it, empty and limited: the files into which its first process writes its pid. DriverError when it is in use."""
+        """Make it, empty and limited: what stands in front of the command that is to be in it. DriverError when it is in use."""
 
     @abstractmethod
     def end(self, name: str) -> None:
@@ -75,9 +73,6 @@ class Nothing(Cgroups):
     """No right to any, and no systemd to ask."""
 
     def command(self, name: str, most: Limits) -> list[str]:
-        return []
-
-    def make(self, name: str, most: Limits) -> list[str]:
         return []
 
     def end(self, name: str) -> None:
@@ -93,9 +88,10 @@ class Directories(Cgroups):
         self.able = frozenset(hierarchies).intersection(NEEDS.values())
 
     def command(self, name: str, most: Limits) -> list[str]:
-        return []
+        return ["/bin/sh", "-c", JOIN, "sh", *self.make(name, most), "--"]
 
     def make(self, name: str, most: Limits) -> list[str]:
+        """The files into which its first process writes its pid."""
         if self.members(name):
             raise DriverError(f"Something of {name} still runs: stop it first.")
         self.end(name)
@@ -183,11 +179,9 @@ class Scopes(Cgroups):
 
     def command(self, name: str, most: Limits) -> list[str]:
         unit = f"{paths.unit(name)}.scope"
+        if _systemctl("is-active", "--quiet", unit) == 0:
+            raise DriverError(f"Something of {name} still runs: stop it first.")
         return [*_systemd_run(), f"--unit={unit}", f"--slice={SLICE}", *_properties(most), "--", *_forgetting()]
-
-    def make(self, name: str, most: Limits) -> list[str]:
-        """systemd makes it, and refuses where one of that name is still there."""
-        return []
 
     def end(self, name: str) -> None:
         unit = f"{paths.unit(name)}.scope"

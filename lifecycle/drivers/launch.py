@@ -104,10 +104,6 @@ def main():
     os.setsid()
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(EXPENDABLE)
-    # The agent is in its cgroup before it begins, so that nothing of it can ever have been outside.
-    for procs in order["join"]:
-        with open(procs, "w") as file:
-            file.write(str(os.getpid()))
     process, child = started(order, status, lock, log)
     if child is None:
         os._exit(1)

@@ -160,11 +160,9 @@ class Local(Driver):
         write(paths.agent_file(spec.name), json.dumps(agent_json(spec), indent=1), self.owner(spec))
 
     def _launch(self, spec: Spec, fingerprint: str) -> None:
-        most = limits(spec.config)
         order = {
             "dir": os.fspath(paths.run_dir(spec.name)),
-            "argv": [*cgroups().command(spec.name, most), *self.argv(spec)],
-            "join": cgroups().make(spec.name, most),
+            "argv": [*cgroups().command(spec.name, limits(spec.config)), *self.argv(spec)],
             "env": self.env(spec),
             "cwd": "/",
             "fingerprint": fingerprint,
