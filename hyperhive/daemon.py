@@ -56,6 +56,8 @@ def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_age
         host, port = _address(settings.HIVE_BIND)
         lock = open_state()
         _choose_driver(driver, trust_agents or settings.HIVE_TRUST_AGENTS)
+        if why := isolation.must_not_listen(settings.HIVE_DRIVER, host):
+            raise CannotStart(why, REFUSED)
         _must_be_free(host, port)
     except CannotStart as cannot:
         sys.stderr.write(f"hive: {cannot}\n")
@@ -175,7 +177,7 @@ class Hive:
         letter, missing = isolation.level(settings.HIVE_DRIVER)
         talk = [
             f"hyperhive {__version__} · driver {settings.HIVE_DRIVER} · isolation level {letter}",
-            *(f"  not level A: {point}" for point in missing),
+            *(f"  {'still' if letter == 'A' else 'not level A'}: {point}" for point in missing),
         ]
         talk.append("open this link to sign in (once, within ten minutes; `hive link` makes another):")
         sys.stderr.write("\n".join(talk) + "\n")

@@ -50,6 +50,10 @@ HIVE_MODEL_URL = env("HIVE_MODEL_URL", "")
 HIVE_ANTHROPIC_API_KEY_FILE = env("HIVE_ANTHROPIC_API_KEY_FILE", "")
 HIVE_TURN_TIMEOUT = int(env("HIVE_TURN_TIMEOUT", "1800"))  # seconds
 HIVE_IDLE_TIMEOUT = int(env("HIVE_IDLE_TIMEOUT", "600"))  # seconds without an event
+# For every agent whose configuration does not say otherwise.
+HIVE_AGENT_MEMORY_MAX = env("HIVE_AGENT_MEMORY_MAX", "4G")
+HIVE_AGENT_CPU_QUOTA = env("HIVE_AGENT_CPU_QUOTA", "200%")
+HIVE_AGENT_TASKS_MAX = int(env("HIVE_AGENT_TASKS_MAX", "2048"))
 HIVE_UID_BASE = int(env("HIVE_UID_BASE", "0"))  # 0: derived from the state directory
 
 # ---- agents that are NixOS containers (the NixOS module sets these) ---------------------------------------------------
@@ -57,10 +61,6 @@ HIVE_UID_BASE = int(env("HIVE_UID_BASE", "0"))  # 0: derived from the state dire
 HIVE_FLAKE_URL = env("HIVE_FLAKE_URL", "")
 HIVE_NIXPKGS_URL = env("HIVE_NIXPKGS_URL", "")
 HIVE_BUILD_TIMEOUT = int(env("HIVE_BUILD_TIMEOUT", "3600"))  # seconds
-# For every agent whose configuration does not say otherwise.
-HIVE_AGENT_MEMORY_MAX = env("HIVE_AGENT_MEMORY_MAX", "4G")
-HIVE_AGENT_CPU_QUOTA = env("HIVE_AGENT_CPU_QUOTA", "200%")
-HIVE_AGENT_TASKS_MAX = int(env("HIVE_AGENT_TASKS_MAX", "2048"))
 
 # ---- messages ---------------------------------------------------------------------------------------------------------
 HIVE_MESSAGE_RETENTION_DAYS = int(env("HIVE_MESSAGE_RETENTION_DAYS", "30"))

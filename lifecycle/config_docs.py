@@ -12,13 +12,15 @@ HEAD = """\
 <!-- Written by `python -m lifecycle.config_docs > docs/configuration.md`: change lifecycle/config.py, not this page. -->
 
 Each agent has one file that says how it is set up, `agent.toml` (drivers nspawn, bwrap and process) or `agent.nix` (driver
-nixos, where each key is an option `hyperhive.*` in camelCase). The manager finds it in `/agents/NAME/config`, a git
-repository, and changes it by a commit and `request_apply_commit`; you see the difference and decide; the agent is rebuilt
-between two turns, and if it does not come up, the configuration from before comes back. `hive history NAME` lists what was
-applied, `hive rollback NAME` applies an earlier one again. `hive spawn NAME --config FILE` takes the same file.
+nixos, where each key is an option `hyperhive.*` in camelCase). The manager finds it in `/agents/NAME/config`, a git repository,
+and changes it by a commit and `request_apply_commit`; you see the difference and decide; the agent is rebuilt between two
+turns, and if it does not come up, the configuration from before comes back. `hive history NAME` lists what was applied,
+`hive rollback NAME` applies an earlier one again. `hive spawn NAME --config FILE` takes the same file.
 
 A key that is not given has its default, so that a better default reaches the agents of old. A key that is not known is refused
-with the nearest one, and so is a key that the driver cannot honour.
+with the nearest one, and so is a key that the driver cannot honour. The three limits `memory_max`, `cpu_quota` and `tasks_max`
+need cgroups: systemd, or root on a machine without it. Where they are, an agent that says nothing gets `HIVE_AGENT_MEMORY_MAX`
+(4G, swap included), `HIVE_AGENT_CPU_QUOTA` (200%) and `HIVE_AGENT_TASKS_MAX` (2048); where they are not, `hive serve` says so.
 
 | key | what it is | form | default | drivers |
 |---|---|---|---|---|
@@ -87,7 +89,10 @@ def _words(value: Any) -> str:
 def _drivers(name: str) -> list[str]:
     from .config import AgentConfig
     from .drivers import DRIVERS
+    from .drivers.cgroups import NEEDS
 
+    if name in NEEDS:
+        return list(DRIVERS)
     config = AgentConfig.read({name: EXAMPLES[name]})
     return [driver.name for driver in DRIVERS.values() if not driver.cannot(config)]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from lifecycle import paths
 
 from . import inside
+from .cgroups import cgroups, limits
 from .inside import CLAUDE, INIT, PLACES, Bind, python
 from .local import HARNESS, LANG, Local, write
 from .spec import Spec
@@ -42,8 +43,18 @@ class Bwrap(Local):
             *sandbox(f"h-{spec.name}"), "--json-status-fd", "{STATUS}", "--sync-fd", "{LOCK}",
             *_system(), *_scratch(), *_binds(inside.programs(spec, self.name)), *_binds(inside.files(spec)),
             *_binds(_etc(spec)), "--remount-ro", "/", "--chdir", "/",
-            "--", *become(spec.uid), INIT, "--", *(spec.command or (python(), *HARNESS)),
+            "--", *become(spec.uid), *self._bounded(spec), INIT, "--", *(spec.command or (python(), *HARNESS)),
         ]  # fmt: skip
+
+    def lacking(self) -> list[str]:
+        return [key for key in super().lacking() if key != "tasks_max"]
+
+    def _bounded(self, spec: Spec) -> list[str]:
+        """Without a cgroup the kernel can still count processes: of this user, in this user namespace (getrlimit(2))."""
+        if "pids" in cgroups().able:
+            return []
+        most = limits(spec.config).tasks
+        return ["prlimit", f"--nproc={most}:{most}", "--"]
 
     def _make_places(self, spec: Spec) -> None:
         super()._make_places(spec)
@@ -77,7 +88,9 @@ def _uid(uid: int) -> int:
 
 @cache
 def _probe(euid: int) -> str:
-    needed = {"bwrap": "bubblewrap", "catatonit": "catatonit"} | ({"setpriv": "util-linux"} if euid == 0 else {})
+    needed = {"bwrap": "bubblewrap", "catatonit": "catatonit", "prlimit": "util-linux"} | (
+        {"setpriv": "util-linux"} if euid == 0 else {}
+    )
     if lacking := [debian for tool, debian in needed.items() if not shutil.which(tool)]:
         return f"Driver bwrap needs {' and '.join(lacking)}: install it, or run bin/setup."
     trial = [*sandbox("h-probe"), *_system(), "--", *become(65534), "true"]

@@ -17,6 +17,7 @@ from django.conf import settings
 from lifecycle import cli, paths, safe_fs
 from lifecycle.config import AgentConfig
 
+from .cgroups import cgroups, limits
 from .driver import GRACE, LOG_PAGE, Driver
 from .run import Run, attach
 from .spec import DriverError, Spec, Status
@@ -26,8 +27,8 @@ LAUNCH, MONITOR = Path(__file__).with_name("launch.py"), Path(__file__).with_nam
 HARNESS = ("-P", "-m", "django", "harness")
 PACKAGES = ("agents", "broker", "harness")
 LANG = {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "harness.settings"}
-# Keys that need a cgroup or a package manager, neither of which is here.
-NEEDS_MORE = ("memory_max", "cpu_quota", "tasks_max", "packages")
+# What would need a package manager, which is not here.
+NEVER = ("packages",)
 
 
 class Local(Driver):
@@ -40,10 +41,13 @@ class Local(Driver):
 
     def cannot(self, config: AgentConfig) -> str:
         """'' when every setting can take effect here, else a sentence that names those that cannot."""
-        asked = [key for key in NEEDS_MORE if getattr(config, key)]
-        return (
-            f"Driver {self.name} cannot honour {', '.join(asked)}: take it out of the configuration." if asked else ""
-        )
+        asked = [key for key in (*self.lacking(), *NEVER) if getattr(config, key)]
+        words = ", ".join(asked)
+        return f"Driver {self.name} cannot honour {words} here: take it out of the configuration." if asked else ""
+
+    def lacking(self) -> list[str]:
+        """The limits that cannot take effect on this machine."""
+        return cgroups().lacking()
 
     # ---- the verbs
 
@@ -74,7 +78,7 @@ class Local(Driver):
         """Ask it to end, make it end, and see that it has."""
         run = self.run(name)
         run.end(grace)
-        self._tidy(name)
+        self._clear(run)
         return run.status()
 
     def kill(self, name: str) -> Status:
@@ -114,9 +118,10 @@ class Local(Driver):
 
     def wait(self, name: str, seconds: float) -> Status:
         """Its status once it has ended, or after that many seconds."""
-        if self.run(name).wait(seconds):
-            self._tidy(name)
-        return self.status(name)
+        run = self.run(name)
+        if run.wait(seconds):
+            self._clear(run)
+        return run.status()
 
     def watch(self, name: str) -> int | None:
         """A descriptor that becomes readable when it ends, for the caller to close; None when it does not run."""
@@ -129,14 +134,19 @@ class Local(Driver):
 
     def fingerprint(self, spec: Spec) -> str:
         """Equal when a container that is made now would be the same."""
-        made_of = [agent_json(spec), self.argv(spec), self.env(spec), os.fspath(settings.PROJECT), release()]
+        made_of: list[Any] = [agent_json(spec), self.argv(spec), self.env(spec), os.fspath(settings.PROJECT), release()]
         if not spec.command:
             # The file may have been exchanged under its name.
             made_of.append(cli_version())
+        if cgroups().able:
+            made_of.append(limits(spec.config))
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
-    def _tidy(self, name: str) -> None:
-        """Clear away what its processes left behind them, once they are gone."""
+    def _clear(self, run: Run) -> None:
+        """End what it left behind: with the lock in our hands nobody starts it meanwhile."""
+        with run.alone() as alone:
+            if alone:
+                cgroups().end(run.place.name)
 
     def _make_places(self, spec: Spec) -> None:
         for place in paths.owned_by_agent(spec.name):
@@ -152,7 +162,7 @@ class Local(Driver):
     def _launch(self, spec: Spec, fingerprint: str) -> None:
         order = {
             "dir": os.fspath(paths.run_dir(spec.name)),
-            "argv": self.argv(spec),
+            "argv": [*cgroups().command(spec.name, limits(spec.config)), *self.argv(spec)],
             "env": self.env(spec),
             "cwd": "/",
             "fingerprint": fingerprint,
@@ -170,7 +180,7 @@ class Local(Driver):
         if launched.returncode == 75:
             raise DriverError(f"Something of {spec.name} still runs that run.json does not name: stop it first.")
         if launched.returncode:
-            self._tidy(spec.name)
+            self._clear(self.run(spec.name))
             words = launched.stderr.strip() or self.logs(spec.name, most=500)[0].strip()
             raise DriverError(f"{spec.name} could not be started: {words[-500:] or 'no reason was given'}")
 

@@ -13,11 +13,13 @@ from functools import cache
 from pathlib import Path
 
 from lifecycle import paths
+from lifecycle.config import AgentConfig
 
 from . import inside
+from .cgroups import cgroups, limits
 from .inside import INIT, PLACES, Bind, python
 from .local import HARNESS, LANG, Local, monitored
-from .spec import Spec
+from .spec import DriverError, Spec
 
 TOOLS = {"systemd-nspawn": "systemd-container", "catatonit": "catatonit"}
 # Made by nspawn itself, whatever we put there.
@@ -115,13 +117,20 @@ def _probe(euid: int) -> str:
         return f"Driver nspawn needs {' and '.join(lacking)}: install it, or run bin/setup test."
     if euid != 0:
         return "Driver nspawn needs root: systemd-nspawn does nothing for others."
+    name = f"probe-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="hive-probe-") as place:
         skeleton(Path(place), [*inside.system()], {})
         flags = [_flag(bind) for bind in inside.system()]
-        trial = [*container(f"hive-probe-{os.getpid()}", "h-probe", Path(place), 65534), *flags, "--", "/bin/true"]
+        walls = container(paths.unit(name), "h-probe", Path(place), 65534)
         try:
+            # Outside of a cgroup of its own nspawn would make two in the daemon's.
+            trial = [*cgroups().command(name, limits(AgentConfig())), *walls, *flags, "--", "/bin/true"]
             tried = subprocess.run(trial, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
             return "Driver nspawn does not work here: a trial did not end within 20 s."
+        except DriverError as error:
+            return f"Driver nspawn does not work here: {error}"
+        finally:
+            cgroups().end(name)
     words = tried.stderr.strip()[-300:]
     return f"Driver nspawn does not work here: {words or 'a trial failed'}." if tried.returncode else ""

@@ -58,6 +58,19 @@ class Run:
             os.close(lock)
         return False
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody held the lock: as long as we are in here, nobody else gets it."""
+        try:
+            lock = os.open(self.place / "run.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield True
+            return
+        try:
+            yield taken(lock)
+        finally:
+            os.close(lock)
+
     def exit_code(self) -> int | None:
         return next((line["exit-code"] for line in self._lines() if "exit-code" in line), None)
 
@@ -123,6 +136,14 @@ class Run:
             if outer is not None:
                 ended(outer, CLEARING)
         return True
+
+
+def taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def attach(record: dict[str, Any], which: str) -> int | None:

@@ -71,7 +71,7 @@ def test_a_later_request_takes_the_earlier_ones_place(proposal: Approval, git: R
         (b"model = 1\n", "line 1: The configuration's 'model' will not do"),
         (b"# hi\nmodle = 'x'\n", r"line 2: No configuration key is called 'modle'. Did you mean 'model'\?"),
         (b"model = \n", "no TOML: at line 1, column 9"),
-        (b"memory_max = '1G'\n", "Driver process cannot honour memory_max"),
+        (b"packages = ['jq']\n", "Driver process cannot honour packages"),
         (b'model = "opus"\n', "That is what is applied to scout already"),
     ],
 )

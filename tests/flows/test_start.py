@@ -130,6 +130,12 @@ def test_no_isolation_needs_to_be_trusted_by_name(quiet: Hive) -> None:
     assert "--trust-agents" in words
 
 
+def test_no_isolation_serves_this_machine_alone(quiet: Hive) -> None:
+    code, words = refused(quiet, "--driver", "process", "--trust-agents", "--bind", f"0.0.0.0:{quiet.port}")
+    assert code == 5
+    assert "--bind 127.0.0.1:7000, or --driver bwrap" in words
+
+
 def used(hive: Hive) -> Path:
     """The database of a hive that ran once."""
     hive.start("--stop-agents")

@@ -11,6 +11,7 @@ import pytest
 from lifecycle import pool, steps, work
 from lifecycle.config import AgentConfig
 from lifecycle.drivers import DRIVERS, Spec
+from lifecycle.drivers.cgroups import cgroups
 from lifecycle.models import Container
 
 # Ends by itself when asked, with a code of its own.
@@ -29,6 +30,8 @@ def places(settings):
     for driver in DRIVERS.values():
         for name in driver.list():
             driver.kill(name)
+    for run in root.glob("state/run/*"):
+        cgroups().end(run.name)
     shutil.rmtree(root, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from lifecycle import isolation, paths, safe_fs
 from lifecycle.drivers import DRIVERS, DriverError, bwrap
+from lifecycle.drivers.cgroups import Nothing
 from tests.lifecycle.conftest import logged
 
 bwrap_works = pytest.mark.skipif(bool(DRIVERS["bwrap"].probe()), reason="bwrap does not work here")
@@ -158,10 +159,14 @@ def test_each_agents_files_are_its_own(agent):
     assert paths.state_dir("one").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_level_is_b_and_says_what_is_missing(places):
+def test_the_level_is_b_and_says_what_is_missing(places, monkeypatch):
     letter, missing = isolation.level("bwrap")
     assert letter == "B"
-    assert any("no limit" in point for point in missing)
+    assert any("no limit" in point for point in missing) == bool(driver.lacking())
+    monkeypatch.setattr("lifecycle.drivers.local.cgroups", Nothing)
+    letter, missing = isolation.level("bwrap")
+    assert letter == "B"
+    assert any("no limit on memory, CPU: " in point for point in missing), "prlimit bounds the processes"
     assert isolation.level("process")[0] == "D"
     assert isolation.needs_trust("D")
     assert not isolation.needs_trust("B")

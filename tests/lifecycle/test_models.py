@@ -69,10 +69,10 @@ def test_a_rebuild_takes_the_new_configuration(scout):
 
 def test_a_rebuild_that_cannot_be_prepared_leaves_the_old_one_running(scout):
     pid = scout.as_json()["pid"]
-    Container.objects.filter(pk="scout").update(config={"memory_max": "1G"})
+    Container.objects.filter(pk="scout").update(config={"packages": ["jq"]})
     after = asked(Container.named("scout"), "rebuild")
     assert (after.status, after.as_json()["pid"]) == ("running", pid)
-    assert "cannot honour memory_max" in after.error
+    assert "cannot honour packages" in after.error
 
 
 def test_destroy_keeps_everything_and_a_later_spawn_finds_it(scout):

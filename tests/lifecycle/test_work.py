@@ -318,10 +318,10 @@ def test_what_is_due_is_rebuilt_once_it_runs_no_turn(transactional_db, payload):
 def test_a_fingerprint_that_failed_is_not_tried_again_by_itself(transactional_db, payload):
     Container.spawn("scout")
     Container.carry_out("scout")
-    Container.objects.filter(pk="scout").update(config={"memory_max": "1G", "model": "opus"})
+    Container.objects.filter(pk="scout").update(config={"packages": ["jq"], "model": "opus"})
     assert update.auto() == ["scout"]
     Container.carry_out("scout")
-    assert "cannot honour memory_max" in Container.named("scout").error
+    assert "cannot honour packages" in Container.named("scout").error
     assert update.auto() == []
     assert [row.name for row, _ in update.stale()] == ["scout"], "the operator still may"
 
