@@ -1,4 +1,4 @@
-"""Both ends of the way out together, the the bridge inside and the host's relay: a login goes through them, and a stream as it comes."""
+"""Both ends of the way out together, bridge and relay: a login goes through them, and a stream as it comes."""
 
 import asyncio
 import contextlib
