@@ -104,7 +104,8 @@ def environment(config: Config, port: int) -> dict[str, str]:
     """Built from nothing; what the operator configured comes first, so that it cannot undo what is fixed."""
     proxy = f"http://127.0.0.1:{port}"
     given = identity(config) | config.env | config.base | FIXED | {leftovers.MARK: str(config.journal)}
-    given |= {"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
+    # In small letters for curl, git and pip, which read no other; claude itself must not see its model behind a proxy.
+    given |= {"HTTPS_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "127.0.0.1,localhost"}
     if config.model_url == "relay":
         return given | {"ANTHROPIC_BASE_URL": proxy, "ANTHROPIC_API_KEY": DUMMY_KEY}
     return given | {"HTTP_PROXY": proxy}

@@ -14,7 +14,7 @@ from broker.wire import Refused
 TOOLS = ["Read", "Edit", "Write", "Glob", "Grep", "Bash"]
 # What the harness and the driver set for claude themselves: a value from here would silently have no effect.
 OURS = frozenset(
-    ("PATH", "HOME", "LANG", "TMPDIR", "USER", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "MCP_TIMEOUT")
+    ("PATH", "HOME", "LANG", "TMPDIR", "USER", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "MCP_TIMEOUT")
     + ("MCP_CONNECT_TIMEOUT_MS", "MCP_TOOL_TIMEOUT", "DISABLE_AUTOUPDATER", "ENABLE_TOOL_SEARCH")
 )
 OUR_PREFIXES = ("ANTHROPIC_", "CLAUDE", "HIVE_")

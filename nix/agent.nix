@@ -33,6 +33,7 @@ let
     "LANG"
     "MCP_(CONNECT_TIMEOUT_MS|TIMEOUT|TOOL_TIMEOUT)"
     "NO_PROXY"
+    "http_proxy"
     "PATH"
     "TMPDIR"
     "USER"
@@ -176,7 +177,7 @@ in
     environment.etc = {
       "hyperhive/agent.json".text = builtins.toJSON agentJson;
       "hyperhive/revision".text = self.lib.revision;
-      "claude-code/managed-settings.json".text = builtins.readFile ../lifecycle/drivers/managed-settings.json;
+      "claude-code/managed-settings.json".text = builtins.readFile ./managed-settings.json;
     };
 
     programs.git.enable = true;

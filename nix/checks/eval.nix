@@ -54,6 +54,7 @@ rec {
       inherit (config.boot) isContainer;
       agent = builtins.fromJSON config.environment.etc."hyperhive/agent.json".text;
       revision = config.environment.etc."hyperhive/revision".text;
+      managed = builtins.fromJSON config.environment.etc."claude-code/managed-settings.json".text;
       unit = unit config.systemd.services.hive-harness;
       git = (builtins.head config.programs.git.config).user;
       packages = map lib.getName config.environment.systemPackages;

@@ -41,7 +41,7 @@ def test_the_environment_is_built_from_nothing(tmp_path: Path, monkeypatch: pyte
     given = environment(config(tmp_path, env={"MY": "own", "CLAUDE_CODE_DISABLE_ATTACHMENTS": "0"}), 99)
     assert given["MY"] == "own"
     assert given["CLAUDE_CODE_DISABLE_ATTACHMENTS"] == "1"
-    assert given["HTTPS_PROXY"] == given["HTTP_PROXY"] == "http://127.0.0.1:99"
+    assert given["HTTPS_PROXY"] == given["HTTP_PROXY"] == given["http_proxy"] == "http://127.0.0.1:99"
     assert "ANTHROPIC_API_KEY" not in given
 
 

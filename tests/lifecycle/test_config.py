@@ -74,7 +74,7 @@ def test_what_the_harness_sets_itself_is_refused_in_env(tmp_path):
     from harness.config import BASE
     from harness.invocation import FIXED
 
-    for name in {*BASE, *FIXED, "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ANTHROPIC_API_KEY", "HIVE_RUN"}:
+    for name in {*BASE, *FIXED, "HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "NO_PROXY", "ANTHROPIC_API_KEY", "HIVE_RUN"}:
         with pytest.raises(Refused, match=f"{name} is set by the hive"):
             AgentConfig.read({"env": {name: "x"}})
 

@@ -10,7 +10,7 @@ import pytest
 from broker.wire import Refused as BadConfig
 from lifecycle import seed
 from lifecycle.config import OUR_PREFIXES, OURS, AgentConfig
-from lifecycle.drivers.bwrap import PLACES
+from lifecycle.drivers.bwrap import MANAGED, PLACES
 
 from .nix import Refused, evaluate
 
@@ -49,6 +49,7 @@ def test_a_silent_agent_has_the_harness_and_what_the_hive_gives_to_all() -> None
     }  # fmt: skip
     assert iris["unit"]["serviceConfig"]["ExecStart"].endswith(" -P -m django harness")
     assert iris["unit"]["wantedBy"] == ["multi-user.target"]
+    assert iris["managed"] == json.loads(MANAGED.read_text())
 
 
 def test_the_harness_finds_its_places_where_the_driver_binds_them() -> None:

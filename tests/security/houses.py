@@ -60,7 +60,7 @@ def start(name, config=None):
     os.chmod(paths.state_dir(name) / "prober.py", 0o644)
     status, env = driver.start(one), driver.env(one)
     places = {"sockets": paths.socket_dir(name, "agent"), "state": paths.state_dir(name), "home": paths.claude_dir(name),
-              "journal": paths.journal_dir(name), "inside": env["HIVE_STATE"]}
+              "journal": paths.journal_dir(name), "inside": env.get("HIVE_STATE", "/state")}
     return {"pid": status.pid, "uid": driver.owner(one)} | {key: str(place) for key, place in places.items()}
 def kill(name):
     return driver.kill(name).state
@@ -120,10 +120,14 @@ class House:
             [*user, self._python(), "-c", KEEPER, self.plan.driver, str(PROBER)],
             env=env, cwd="/", text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        said = self._answer()
-        self.missing = said["missing"]
-        if not self.missing:
-            self._furnish(Path(said["runtime"]))
+        try:
+            said = self._answer()
+            self.missing = said["missing"]
+            if not self.missing:
+                self._furnish(Path(said["runtime"]))
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _furnish(self, runtime: Path) -> None:
@@ -163,7 +167,7 @@ class House:
         for room in self.rooms.values():
             room.close()
         if hasattr(self, "keeper"):
-            for name, agent in self.agents.items():
+            for name, agent in self.agents.items() if self.keeper.poll() is None else ():
                 if "pid" in agent:
                     self.tell("kill", name=name)
             self.keeper.stdin.close()  # type: ignore[union-attr]
