@@ -17,6 +17,7 @@ from broker.models import Lease
 from broker.wire import Refused
 
 from .logins import Login as Login
+from .redact import redacted
 
 # What the harness says of itself -> what it looks like; offline, rebuilding, failing and paused are the container's.
 STATES = {
@@ -104,6 +105,7 @@ class Turn(models.Model):
     def record(cls, agent: str, row: dict[str, Any]) -> None:
         """Take over a turn as its harness wrote it; of another agent's turn nothing changes."""
         values = TURN_DEFAULTS | {name: row[name] for name in TURN_FIELDS if name in row} | {"agent": agent}
+        values["error"] = redacted(values["error"])
         for name in ("started_at", "ended_at"):
             values[name] = values[name] and hot.stored(values[name])
         try:
@@ -156,7 +158,8 @@ class Event(models.Model):
     @classmethod
     def take_over(cls, agent: Agent, rows: list[dict[str, Any]]) -> int:
         """Store a replayed run of events; what is here already is passed over, a gap is refused. The newest number here."""
-        new = [row for row in rows if row["seq"] > agent.seq]
+        # The harness has done it already, as far as it is the harness that speaks.
+        new = [row | {"payload": redacted(row["payload"])} for row in rows if row["seq"] > agent.seq]
         expected = range(agent.seq + 1, agent.seq + 1 + len(new))
         if [row["seq"] for row in new] != list(expected):
             raise Refused("conflict", f"The next event of {agent.name} must be number {agent.seq + 1}.", "event_gap")

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.models import Agent, Event, Turn
+from agents.redact import redacted
 from broker.models import FIELDS, Message
 from broker.wire import encode
 
@@ -30,6 +31,7 @@ def append(agent: str, kind: str, payload: Row, turn: str | None = None) -> int:
 
 
 def keep(turn: Turn, events: tuple[tuple[str, Row], ...]) -> None:
+    turn.error = redacted(turn.error)
     turn.save()
     for kind, payload in events:
         append(turn.agent, kind, payload, turn.pk)

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from agents.redact import redacted
+
 # A row and its envelope fit into one line of the wire.
 ROW = 200 * 1024
 # Strings are cut to the first of these lengths with which the whole fits.
@@ -29,7 +31,8 @@ def payload(line: dict[str, Any]) -> dict[str, Any]:
     """An event's payload: the line itself or, when it is too long, its head with `cut`, the bytes it had."""
     if depth(line) > DEEPEST:
         return {"type": str(line.get("type"))[:40], "head": "(nested too deeply to be kept)", "cut": 0}
-    line = storable(line)
+    # Before it is cut: half a key is not known for one.
+    line = redacted(storable(line))
     if (bytes_ := size(line)) <= ROW:
         return line
     for length in LENGTHS:

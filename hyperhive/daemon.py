@@ -33,6 +33,7 @@ from lifecycle.models import Container
 from . import __version__, asgi
 from .caller import Caller, writer
 from .doors import Doors
+from .limits import limit_bodies
 from .notify import heartbeat, notify
 from .state import CannotStart, open_state
 from .verbs import call
@@ -125,6 +126,7 @@ class Hive:
         self.host, self.port, self.stop_agents = host, port, stop_agents
         self.exit_code = 0
         address = host.replace(":", r"\:")
+        limit_bodies()
         self.server = Server(
             asgi.application,
             endpoints=[f"tcp:port={port}:interface={address}"],

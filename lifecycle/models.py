@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from agents.models import Agent, Login
+from agents.redact import redacted
 from broker import hot
 from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
@@ -312,7 +313,8 @@ class Container(models.Model):
         return drivers.driver(self.driver).status(self.name)
 
     def logs(self, after: int | None = None, limit: int = 32 * 1024) -> tuple[str, int]:
-        return drivers.driver(self.driver).logs(self.name, after, limit)
+        text, following = drivers.driver(self.driver).logs(self.name, after, limit)
+        return redacted(text), following
 
     def spec(self) -> Spec:
         config = AgentConfig.read(self.config)
