@@ -128,7 +128,7 @@ def test_the_index_takes_in_every_message_once_in_batches_that_stay_short(agent)
     sizes = []
     while count := indexing.some():
         sizes.append(count)
-    assert sizes == [3, 3, 1]
+    assert sizes == [2, 2, 2, 1]
     assert [len(messages(f"word{number}")) for number in range(7)] == [1] * 7
     assert indexing.some() == 0
     assert not indexing.behind()
