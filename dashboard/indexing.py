@@ -5,8 +5,8 @@ follows a moment later, and only a message that the vacuum deletes takes its wor
 """
 
 import asyncio
+import time
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.db import models
 from django.utils import timezone
@@ -16,9 +16,10 @@ from broker.events import publish_on_commit
 from broker.writer import Writer
 
 # Messages and characters of one batch: it is a guest in the writer's commit, a few milliseconds long.
-BATCH, SIZE = 200, 128 * 1024
-# Seconds between two batches: while there is more, and when all is taken in.
-HURRY, PACE = 0.05, 1.0
+BATCH, SIZE = 100, 64 * 1024
+# Seconds from one look to the next. A batch is followed by a rest of so many times as long as it took, its wait for the
+# writer included: a tenth of the writer's time at most, and less the more it has to do.
+PACE, REST = 1.0, 9
 SHOWN = timedelta(hours=1)
 
 TABLES = (
@@ -113,8 +114,9 @@ async def keep_up(writer: Writer) -> None:
     """For as long as the hive runs."""
     await writer.write(prepare)
     while True:
-        more = await asyncio.to_thread(behind) and await writer.write(partial(some, BATCH))
-        await asyncio.sleep(HURRY if more else PACE)
+        begun = time.monotonic()
+        more = await asyncio.to_thread(behind) and await writer.write(some)
+        await asyncio.sleep(REST * (time.monotonic() - begun) if more else PACE)
 
 
 def a_minute() -> list[tuple[datetime, int]]:

@@ -137,7 +137,9 @@ def alive() -> QuerySet[Container]:
 
 def container(row: Container, inbox: int, agent: Agent | None = None, whole: bool = False) -> dict[str, Any]:
     state, since, why = row.state(agent)
-    return {"row": row, "state": state, "since": since, "why": why, "inbox": inbox, "acts": acts(row, whole)}
+    # Who is not logged in does nothing that could be paused, and has another button in its row.
+    verbs = [verb for verb in acts(row, whole) if whole or (state, verb) != ("login", "pause")]
+    return {"row": row, "state": state, "since": since, "why": why, "inbox": inbox, "acts": verbs}
 
 
 def acts(row: Container, whole: bool = False) -> list[str]:

@@ -1,9 +1,11 @@
 """What the templates say of the hive: painted words, clean text, times and states."""
 
+from collections import OrderedDict
 from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
@@ -35,6 +37,21 @@ def leet(word: str, paint: str) -> SafeString:
 def clean(text: Any) -> str:
     """Text of an agent, with what hides or reorders made visible. It is escaped like any other."""
     return cleaned(str(text))
+
+
+# What a request changes, by its number and what it asks for: neither its bytes nor what was applied before ever change.
+CHANGES: OrderedDict[tuple[int, str], SafeString] = OrderedDict()
+
+
+@register.simple_tag
+def change(approval: Approval) -> SafeString:
+    """What it changes, compared and rendered once."""
+    key = (approval.pk, approval.sha256)
+    if key not in CHANGES:
+        CHANGES[key] = render_to_string("dashboard/_change.html", {"approval": approval})
+        while len(CHANGES) > 100:
+            CHANGES.popitem(last=False)
+    return CHANGES[key]
 
 
 @register.filter

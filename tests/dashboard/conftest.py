@@ -9,12 +9,14 @@ from agents.models import Agent
 from approvals.models import Approval
 from broker.models import Mailbox
 from dashboard import auth
+from dashboard.templatetags.hive import CHANGES
 from lifecycle.models import Container
 
 
 @pytest.fixture(autouse=True)
 def fresh_batches():
     BATCHES.clear()
+    CHANGES.clear()
 
 
 @pytest.fixture

@@ -145,7 +145,6 @@ async def test_frames_keep_their_distance_however_much_comes(cookie):
         ids += shown(got.get("rows", ""))
     gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(sent)]
     assert min(gaps) >= 0.9 * live.PACE
-    assert len(sent) < 60
     await tab.disconnect()
 
 

@@ -133,6 +133,25 @@ def test_axe_finds_nothing_before_sign_in_nor_in_the_open_dialogs(chromium, hive
     stranger.close()
 
 
+def test_axe_finds_nothing_in_a_new_hive_nor_in_one_that_is_paused(chromium, pages):
+    page = chromium.new_context(bypass_csp=True).new_page()
+    page.goto(f"{pages.url}/login#{pages('mint')}")
+    page.wait_for_url(f"{pages.url}/")
+    expect(page.locator("#first-run .ok-step")).to_have_count(3)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(AXE.read_text())
+        assert page.evaluate(FINDINGS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    live(page)
+    page.get_by_role("link", name="Panic: stop every turn").click()
+    page.get_by_role("dialog").get_by_role("button", name="Panic").click()
+    expect(page.locator("#part-panic")).to_contain_text("all is paused")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    assert page.evaluate(FINDINGS) == []
+    page.context.close()
+
+
 def test_the_axe_run_can_fail(context, hive):
     page = context.new_page()
     page.goto(hive.url)

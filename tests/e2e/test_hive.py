@@ -38,6 +38,10 @@ def test_the_operator_asks_the_manager_and_approves_what_it_wants(hive):
         expect(tab.locator("#agent-scout .st")).to_have_text(re.compile("idle"), timeout=60000)
         expect(tab.locator("#part-inbox")).to_contain_text("scout is here", timeout=60000)
 
+        # The daemon has taken the messages into the search meanwhile.
+        tab.goto(f"http://127.0.0.1:{here.port}/search?q=from:operator+pair")
+        expect(tab.locator(".hits mark")).to_have_text("pair")
+
         tab.goto(f"http://127.0.0.1:{here.env['HIVE_MANAGER_PORT']}/")
         expect(tab).to_have_url(f"http://127.0.0.1:{here.env['HIVE_MANAGER_PORT']}/agents/hm1nd/")
         expect(tab.locator("#link")).to_have_text("live")
