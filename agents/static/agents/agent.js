@@ -5,6 +5,7 @@
   const list = $("#events-list[data-agent]"), log = list?.parentElement;
 
   for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
+  $(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
   // ---- copying, and what is left of a time
 
@@ -184,6 +185,7 @@
     if (event.type === "pointerover" && tools.contains(document.activeElement)) return;
     tools.lastElementChild.hidden = !row.dataset.found;
     row.append(tools);
+    tools.scrollIntoView({ block: "nearest" });
   }
 
   list.addEventListener("click", (event) => {
