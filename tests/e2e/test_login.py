@@ -59,5 +59,11 @@ def test_an_agent_is_logged_in_and_what_waited_for_it_goes_on(hive):
     assert (refused.returncode, "Request failed with status code 400 for …" in refused.stderr) == (1, True), (
         refused.stderr
     )
+    # The one that is begun now goes on beside a restart of the daemon.
+    assert hive.cli("login", "hm1nd").returncode == 0
+    hive.stop()
+    hive.start()
+    taken = hive.cli("login", "hm1nd", "--code", "good#code")
+    assert (taken.returncode, taken.stdout) == (0, "hm1nd: logged in, claude.ai · max · me@example.org\n"), taken.stderr
     assert hive.cli("logout", "hm1nd").returncode == 0
     until(lambda: hive.json("status", "hm1nd")["state"] == "login", "hm1nd needs a login again", 30)
