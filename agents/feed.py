@@ -79,6 +79,19 @@ class Feed:
         return edge, behind.filter(id__lte=edge).count()
 
 
+class NoFeed(Feed):
+    """Of a page without a log."""
+
+    def __init__(self, agent: str):
+        self.agent, self.topic = agent, f"agent:{agent}"
+
+    def after(self, cursor: int) -> dict[str, Any]:
+        return {}
+
+    def skip(self, cursor: int) -> tuple[int, int]:
+        return cursor, 0
+
+
 BATCHES: OrderedDict[tuple[str | None, int], dict[str, Any]] = OrderedDict()
 
 

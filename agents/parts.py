@@ -1,7 +1,7 @@
 """What an agent's pages show: part -> rows -> HTML, the same on first load and live."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db.models import Q
@@ -15,7 +15,7 @@ from .models import Event, Login, Turn
 
 # How many of the hive's newest messages are looked through for one agent's.
 RECENT = 20_000
-TURNS = 30
+TURNS, MESSAGES = 30, 50
 
 # The pages of an agent, each an address of its own, and how the word is painted.
 TABS = {
@@ -44,10 +44,10 @@ def turns(name: str, before: int = 0) -> dict[str, Any]:
 
 def flow(name: str) -> dict[str, Any]:
     """What waits for it, the oldest first, then the newest of what it was sent and has sent."""
-    waiting = Message.objects.filter(recipient=name).extra(where=["state = 'queued'"]).order_by("id")[:TURNS]
+    waiting = Message.objects.filter(recipient=name).extra(where=["state = 'queued'"]).order_by("id")[:MESSAGES]
     newest = Message.objects.order_by("-id").values_list("id", flat=True).first() or 0
     mine = Message.objects.filter(Q(recipient=name) | Q(sender=name), id__gt=newest - RECENT)
-    rest = mine.exclude(recipient=name, state="queued").order_by("-id")[:TURNS]
+    rest = mine.exclude(recipient=name, state="queued").order_by("-id")[:MESSAGES]
     return {"flow": [*waiting, *rest]} | roles()
 
 
@@ -75,6 +75,7 @@ PARTS = {
     "inbox": ("flow",),
     "turns": ("turns",),
     "login": ("login",),
+    "vitals": ("vitals",),
 }
 
 
@@ -92,14 +93,16 @@ def frame(name: str, tab: str) -> dict[str, Any]:
 def page(name: str, tab: str) -> dict[str, Any]:
     """Everything for the first load."""
     context = frame(name, tab)
-    for part in PARTS[tab]:
+    for part in PARTS.get(tab, ()):
         context |= ROWS[part][0](name)
     if tab == "live":
         context |= Feed(name).first() | {"groups": GROUPS}
     return context
 
 
+@lru_cache(256)
 def live(name: str) -> dict[str, Part]:
+    """Shared by everybody who watches that agent, so that a change is rendered once."""
     return {
         part: Part(partial(html, part, name), *(topic.format(name) for topic in topics))
         for part, (_, topics) in ROWS.items()

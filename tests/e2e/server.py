@@ -69,6 +69,13 @@ def read(to):
     events.publish_on_commit("messages")
 
 
+def many(agent, texts):
+    row = Agent.objects.get(name=agent)
+    at = "2026-11-22T20:14:02Z"
+    rows = [{"turn": None, "at": at, "kind": "log", "payload": {"text": text}} for text in texts]
+    Event.take_over(row, [{"seq": row.seq + n, **one} for n, one in enumerate(rows, 1)])
+
+
 def claim(to):
     Message.send("operator", to, "x")
     Message.claim(to, f"turn-{to}", f"turn-{to}", 60)
@@ -128,6 +135,7 @@ VERBS = {
     "event": event,
     "lines": lines,
     "session": session,
+    "events": many,
     "read": read,
     "dead": dead,
     "mailbox": lambda name: Mailbox.objects.create(name=name, role=name),

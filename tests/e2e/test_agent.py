@@ -193,6 +193,21 @@ def test_gaps_are_rows_and_older_events_have_an_address(pages, scout):
     live(scout)
 
 
+def test_what_was_passed_over_is_said_and_has_an_address(pages, scout):
+    scout.evaluate("hangUp()")
+    for number in range(3):
+        pages("events", agent="scout", texts=[f"line {number * 200 + n}" for n in range(200)])
+    scout.evaluate("connect()")
+    expect(scout.locator("#events-list")).to_contain_text("line 599", timeout=15000)
+    gap = scout.locator("li.gap")
+    expect(gap).to_contain_text(re.compile(r"… 100 events passed over … see them"))
+    older = re.escape("?before=") + r"1\d\d$"
+    expect(scout.get_by_role("link", name="older events")).to_have_attribute("href", re.compile(older))
+    gap.get_by_role("link").click()
+    expect(scout.locator("#events-list")).to_contain_text("line 99")
+    expect(scout.locator("#events-list")).not_to_contain_text("line 100")
+
+
 # ---- the tabs ---------------------------------------------------------------------------------------------------------
 
 

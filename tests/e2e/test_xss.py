@@ -117,6 +117,30 @@ def test_nothing_goes_off_in_what_is_looked_up(pages, trap):
     trap.wait_for_timeout(300)
 
 
+def test_nothing_on_an_agents_other_pages_goes_off(pages, trap):
+    for text in LOT:
+        fill(pages, text)
+        pages("note", name="scout", path=text.replace("/", "_").replace("\0", "")[:80] or "x", text=text)
+    pages("note", name="scout", path="all", text="\n".join(LOT))
+    pages("applied", name="scout", text="\n".join(LOT))
+    pages("login", name="scout", state="", takes=0, logged_in=True, account="".join(LOT)[:200])
+    pages("begin_login", name="scout")
+    for path, wanted in (
+        ("notes?file=all", LOT[-1]), ("config", LOT[-1]), ("inbox", LOT[-1]), ("turns", LOT[-1]), ("vitals", LOT[0]),
+        ("login", LOT[0]),
+    ):  # fmt: skip
+        trap.goto(f"{pages.url}/agents/scout/{path}")
+        live(trap)
+        assert wanted[:15] in trap.locator("body").inner_text(), f"the payloads are shown as text on {path}"
+        trap.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
+        trap.wait_for_timeout(200)
+    for words in LOT[::4]:
+        pages("login", name="scout", state="waiting", link="https://claude.ai/oauth/authorize?z", words=words[:500])
+        until(
+            lambda words=words: words[:10] in trap.locator("#part-login").inner_text(), "claude's words are shown", 15
+        )
+
+
 def test_the_trap_catches(chromium, pages):
     page = watched(chromium)
     caught = []

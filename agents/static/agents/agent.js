@@ -5,6 +5,7 @@
   const list = $("#events-list[data-agent]"), log = list?.parentElement;
 
   for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
+  $(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
   // ---- copying, and what is left of a time
 
@@ -184,6 +185,7 @@
     if (event.type === "pointerover" && tools.contains(document.activeElement)) return;
     tools.lastElementChild.hidden = !row.dataset.found;
     row.append(tools);
+    tools.scrollIntoView({ block: "nearest" });
   }
 
   list.addEventListener("click", (event) => {
@@ -228,13 +230,34 @@
   // ---- what is new
 
   new MutationObserver((changes) => {
+    if (changes.some((change) => change.removedNodes.length && change.target === list)) older();
     const rows = changes.flatMap((change) => [...change.addedNodes]).filter((node) => node.nodeType === 1 && node.parentElement === list);
     if (!rows.length) return;
     dress(rows);
     heads();
+    for (const row of rows) if (row.matches("li.gap:not(.ev)")) leadBack(row);
     if (find.value) look(rows);
     if (raw.getAttribute("aria-pressed") === "true") fetchRaw(rows);
   }).observe(list, { childList: true });
+
+  // Rows that went from the top are older events by now.
+  function older() {
+    const link = log.querySelector(".older") || document.createElement("a");
+    link.className = "older";
+    link.textContent = "older events";
+    link.href = `?before=${list.querySelector(".ev").id.slice("event-".length)}`;
+    log.prepend(link);
+  }
+
+  // What was passed over has an address all the same.
+  function leadBack(gap) {
+    const next = gap.nextElementSibling?.id.slice("event-".length) || gap.nextElementSibling?.nextElementSibling?.id.slice("event-".length);
+    if (!next) return;
+    const link = document.createElement("a");
+    link.href = `?before=${next}`;
+    link.textContent = "see them";
+    gap.append(" ", link);
+  }
 
   dress(list.children);
   list.querySelector(":target")?.scrollIntoView({ block: "center" });

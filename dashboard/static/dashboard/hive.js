@@ -161,7 +161,8 @@ function addRows(html, last) {
   const before = list.childElementCount;
   list.insertAdjacentHTML("beforeend", html);
   const added = list.childElementCount - before;
-  while (list.childElementCount > ROWS_KEPT) list.firstElementChild.remove();
+  // A gap stays: it is all that tells of what it stands for.
+  while (list.childElementCount > ROWS_KEPT) list.querySelector(":scope > :not(.gap)").remove();
   if (following) log.scrollTop = log.scrollHeight;
   else jump(unseen + added);
 }
