@@ -85,6 +85,9 @@ def inside() -> Iterator[Callable[..., str]]:
         cgroups().end(name)
         nspawn.wait(30)
         nspawn.stderr.close()
+        left = Path("/run/systemd/nspawn/propagate", paths.unit(name))
+        if left.exists():
+            left.rmdir()
 
 
 @pytest.fixture(params=["nspawn", "bwrap"])
