@@ -41,12 +41,13 @@ HOUSES = {
 }
 
 KEEPER = """
-import json, os, shutil, sys, django; django.setup()
+import atexit, json, os, shutil, sys, django; django.setup()
 from django.conf import settings
 from lifecycle import allot, paths
 from lifecycle.config import AgentConfig
 from lifecycle.drivers import DRIVERS, Spec
 driver = DRIVERS[sys.argv[1]]
+atexit.register(lambda: [driver.kill(name) for name in driver.list()])
 def spec(name, config=None):
     words = 'exec "$HIVE_PYTHON" -I "$HIVE_STATE/prober.py" "$HIVE_RUN"'
     uid = allot.base() + 1 + sum(name.encode()) % 900
@@ -62,11 +63,9 @@ def start(name, config=None):
     places = {"sockets": paths.socket_dir(name, "agent"), "state": paths.state_dir(name), "home": paths.claude_dir(name),
               "journal": paths.journal_dir(name), "inside": env.get("HIVE_STATE", "/state")}
     return {"pid": status.pid, "uid": driver.owner(one)} | {key: str(place) for key, place in places.items()}
-def kill(name):
-    return driver.kill(name).state
 def log(name):
     return driver.logs(name)[0]
-VERBS = {"start": start, "kill": kill, "log": log}
+VERBS = {"start": start, "log": log}
 if missing := driver.probe():
     print(json.dumps({"missing": missing}), flush=True)
     sys.exit()
@@ -167,9 +166,7 @@ class House:
         for room in self.rooms.values():
             room.close()
         if hasattr(self, "keeper"):
-            for name, agent in self.agents.items() if self.keeper.poll() is None else ():
-                if "pid" in agent:
-                    self.tell("kill", name=name)
+            # With the line to it ends the keeper, and with that all that it started.
             self.keeper.stdin.close()  # type: ignore[union-attr]
             self.keeper.wait(30)
             self.keeper.stdout.close()  # type: ignore[union-attr]
