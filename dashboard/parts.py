@@ -153,7 +153,7 @@ def hive() -> dict[str, Any]:
     drivers = sorted(set(alive().values_list("driver", flat=True)))
     return {
         "version": release(),
-        "drivers": [(driver, level(driver)) for driver in drivers],
+        "drivers": [(driver, *level(driver)) for driver in drivers],
         "pending": Approval.pending().count(),
         "bind": settings.HIVE_BIND,
     }
@@ -165,6 +165,6 @@ def release() -> str:
 
 
 @cache
-def level(driver: str) -> str:
-    """Probed once: it starts processes."""
-    return isolation.level(driver)[0]
+def level(driver: str) -> tuple[str, list[str]]:
+    """The level, and what it lacks to the best. Probed once: it starts processes."""
+    return isolation.level(driver)
