@@ -284,7 +284,7 @@ def hive() -> dict[str, Any]:
 def facts(drivers: set[str], pending: int) -> dict[str, Any]:
     return {
         "version": release(),
-        "drivers": [(driver, level(driver)) for driver in sorted(drivers)],
+        "drivers": [(driver, *level(driver)) for driver in sorted(drivers)],
         "pending": pending,
         "bind": settings.HIVE_BIND,
     }
@@ -296,6 +296,6 @@ def release() -> str:
 
 
 @cache
-def level(driver: str) -> str:
-    """Probed once: it starts processes."""
-    return isolation.level(driver)[0]
+def level(driver: str) -> tuple[str, list[str]]:
+    """The level, and what it lacks to the best. Probed once: it starts processes."""
+    return isolation.level(driver)

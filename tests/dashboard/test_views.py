@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 from agents.models import Agent, Event, Turn
 from approvals.models import Approval
 from broker.models import Mailbox, Message
+from lifecycle import isolation
 from lifecycle.models import Container
 
 from .conftest import container
@@ -125,6 +127,14 @@ def test_the_dashboard_shows_what_there_is(operator, agent, approval):
         approval.sha256,
     ):
         assert words in html
+
+
+def test_the_foot_says_the_level_and_each_point_that_it_lacks(operator, agent):
+    letter, points = isolation.level(agent.driver)
+    page = unescape(operator.get("/").content.decode())
+    assert f"driver: {agent.driver}, isolation level {letter}<" in page
+    assert points
+    assert all(f"not level A: {point}<" in page for point in points)
 
 
 def test_an_empty_hive_says_what_to_do(operator):
