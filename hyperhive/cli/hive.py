@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from broker.wire import Unreachable
+from hyperhive import __version__
+
 from . import looks
 from .ends import FAILED, USAGE, End
 from .host import Host
@@ -50,6 +53,15 @@ async def notify(host: Host, out: Terminal, o: Any) -> int:
     found = await host.ask("notify")
     out.result(found, looks.told_outside, lambda page: [row["target"] for row in page["told"] if not row["error"]])
     return FAILED if any(row["error"] for row in found["told"]) else 0
+
+
+async def version(host: Host, out: Terminal, o: Any) -> None:
+    """Without a hive that runs, that is no failure."""
+    try:
+        runs = await host.ask("about")
+    except Unreachable:
+        runs = None
+    out.result({"version": __version__, "runs": runs}, looks.version, lambda result: [result["version"]])
 
 
 async def vacuum(host: Host, out: Terminal, o: Any) -> None:

@@ -317,6 +317,17 @@ def told_outside(result: Row) -> list[Block]:
     return [f"{row['target']}: {row['error'] or 'told'}" for row in result["told"]]
 
 
+def version(result: Row) -> list[Block]:
+    runs = result["runs"]
+    if not runs:
+        return [f"hyperhive {result['version']}, no hive runs"]
+    other = "" if runs["version"] == result["version"] else f" {runs['version']}"
+    return [
+        f"hyperhive {result['version']}",
+        f"the hive that runs{other}: driver {runs['driver']}, isolation level {runs['level']}, pages on {runs['bind']}",
+    ]
+
+
 def vacuumed(result: Row) -> list[Block]:
     return [f"{result['deleted']} messages removed"]
 

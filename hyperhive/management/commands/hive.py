@@ -130,7 +130,9 @@ VERBS: dict[str, Verb] = {
         ),
         limit(50),
     ),
-    "requeue": verb(talk.requeue, "give a dead message another try", ID),
+    "requeue": verb(
+        talk.requeue, "give a dead message another try", arg("id", metavar="MESSAGE", type=int, help="its number")
+    ),
     # ---- what needs a yes
     "approvals": verb(
         decisions.approvals, "what waits for you", arg("--all", action="store_true", help="what was decided, too")
@@ -165,7 +167,7 @@ VERBS: dict[str, Verb] = {
             metavar="F",
             choices=export.FORMS,
             default="ndjson",
-            help="ndjson (which it is), csv, or md for turns",
+            help="ndjson (the default), csv, or md for turns",
         ),
     ),
     "completion": verb(
@@ -199,6 +201,7 @@ VERBS: dict[str, Verb] = {
         arg("time", nargs="?", type=hours, metavar="TIME", help="1h, 8h, 2d, or off; without it says how it is"),
     ),
     "notify": verb(hive.notify, "try out whether word arrives outside"),
+    "version": verb(hive.version, "which hyperhive this is, and which one runs"),
     "vacuum": verb(hive.vacuum, "remove delivered messages past their retention now"),
     "backup": verb(hive.backup, "copy the database while the hive goes on", PATH),
     "restore": verb(
