@@ -21,7 +21,7 @@ class Words:
         self.name, self.help = name, help_
         options = [action for action in parser._actions if action.option_strings]
         self.options = [(option, action) for action in options for option in action.option_strings]
-        self.values = [(option, *offer([action])) for option, action in self.options if action.nargs != 0]
+        self.values = [(option, offer([action])) for option, action in self.options if action.nargs != 0]
         self.rest = offer([action for action in parser._actions if not action.option_strings])
 
 
@@ -45,13 +45,15 @@ def completion(o: Any, verbs: dict[str, Verb]) -> None:
 def bash(all_words: list[Words]) -> Iterator[str]:
     yield "# bash completion for hive: source <(hive completion bash)"
     yield "_hive() {"
-    yield "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= word words= from= file="
-    yield '  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do'
+    yield "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= word words= from= file= at"
+    # By number: a slice of an array is another thing in each shell.
+    yield "  for ((at = 1; at < COMP_CWORD; at++)); do"
+    yield "    word=${COMP_WORDS[at]}"
     yield "    case $word in -*) ;; *) verb=$word; break ;; esac"
     yield "  done"
     yield '  case "$verb $prev" in'
     for one in all_words:
-        yield from (f"    '{one.name} {option}') {assigned(*offered)} ;;" for option, *offered in one.values)
+        yield from (f"    '{one.name} {option}') {assigned(*offered)} ;;" for option, offered in one.values)
     yield "    *) case $verb in"
     yield f"      '') {assigned([*BEFORE, *(one.name for one in all_words)], '', False)} ;;"
     for one in all_words:
@@ -86,7 +88,7 @@ def fish(all_words: list[Words]) -> Iterator[str]:
     for one in all_words:
         yield f"complete -c hive -n __fish_use_subcommand -a {one.name} -d {quoted(one.help)}"
         seen = f"complete -c hive -n '__fish_seen_subcommand_from {one.name}'"
-        takes = {option: offered for option, *offered in one.values}
+        takes = dict(one.values)
         for option, action in one.options:
             kind = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
             value = f" -r {listed(*takes[option])}" if option in takes else ""

@@ -49,7 +49,15 @@ def fish(script, words, env):
     ]
 
 
-SHELLS = [bash, fish]
+def zsh(script, words, env):
+    """The function that a Tab calls, with bash's variables set; what does not begin so is left out by zsh itself after it."""
+    asked = " ".join(f"'{word}'" for word in words)
+    line = f'. {script}; COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; _hive; print -rl -- "${{COMPREPLY[@]}}"'
+    offered = run(["zsh", "-f", "-c", line], env, cwd=env["HOME"]).split()
+    return [one for one in offered if one.startswith(words[-1])]
+
+
+SHELLS = [bash, zsh, fish]
 
 
 @pytest.mark.parametrize("how", SHELLS)
@@ -71,7 +79,7 @@ def test_a_shell_completes_verbs_options_values_and_names(host, shell, how):
     assert {words: set(shell(how, *words)) for words in expected} == expected
 
 
-@pytest.mark.parametrize("how", [bash, fish])
+@pytest.mark.parametrize("how", SHELLS)
 def test_a_file_is_completed_where_one_is_wanted(host, shell, how, tmp_path):
     (tmp_path / "scout.toml").write_text("")
     host.answers["list"] = {"agents": []}
@@ -79,7 +87,7 @@ def test_a_file_is_completed_where_one_is_wanted(host, shell, how, tmp_path):
     assert shell(how, "hive", "destroy", "sc") == []
 
 
-@pytest.mark.parametrize("how", [bash, fish])
+@pytest.mark.parametrize("how", SHELLS)
 def test_without_a_hive_it_offers_no_names_and_says_nothing(host, shell, how, tmp_path):
     host.path = tmp_path / "nowhere"
     host.path.mkdir()
