@@ -10,7 +10,7 @@ import pytest
 from broker.wire import Refused as BadConfig
 from lifecycle import seed
 from lifecycle.config import OUR_PREFIXES, OURS, AgentConfig
-from lifecycle.drivers.bwrap import MANAGED, PLACES
+from lifecycle.drivers.inside import MANAGED, PLACES
 
 from .nix import Refused, evaluate
 
