@@ -1,212 +1,39 @@
 """Durable messages a second, the hive's mailboxes beside what people would use instead, at equal durability.
 
-pairs: 50 senders to 50 receivers, 500 bytes, on disk before a send is answered; reply: 50 pairs that answer each other.
-usage: python tests/bench/bench_mailboxes.py [--seconds S] [--runs N] [PEER …]
+pairs: 50 senders to 50 receivers, 500 bytes, on disk before a send is answered; reply: 50 pairs that answer each other;
+one pair: from a send to the receiver's wake-up, beside an echo and a commit of the same run.
+usage: python tests/bench/bench_mailboxes.py [--seconds S] [--runs N] [--write FILE] [PEER …]
 """
 
 import argparse
 import asyncio
-import itertools
-import json
+import contextlib
 import os
+import platform
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.peers import PEERS
+from tests.bench.peers.server import found
+
 PAIRS, SIZE = 50, 500
 BODY = "x" * SIZE
-
-
-class Lines(asyncio.Protocol):
-    """A client of newline-delimited JSON, as thin as one can be: what is measured is the server."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-        self.waiting: dict[int, asyncio.Future] = {}
-        self.ids = itertools.count()
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        for line in lines:
-            reply = json.loads(line)
-            self.waiting.pop(reply["id"]).set_result(reply)
-
-    def ask(self, method: str, **params: Any) -> asyncio.Future:
-        future = asyncio.get_running_loop().create_future()
-        self.waiting[id_ := next(self.ids)] = future
-        request = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-        self.transport.write(json.dumps(request).encode() + b"\n")
-        return future
-
-
-class Hive:
-    """This project's mailboxes: each agent has a socket, and each message is a turn of its own."""
-
-    def __init__(self, root: Path, names: list[str]):
-        self.root = root
-        self.host = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "mailbox_host.py"), str(root), *names],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert self.host.stdout
-        assert self.host.stdout.readline() == b"ready\n"
-
-    async def open(self, name: str) -> "HiveBox":
-        _, lines = await asyncio.get_running_loop().create_unix_connection(Lines, str(self.root / name))
-        return HiveBox(lines)
-
-    def close(self) -> None:
-        assert self.host.stdin
-        self.host.stdin.close()
-        self.host.wait(10)
-
-
-class HiveBox:
-    def __init__(self, lines: Lines):
-        self.lines, self.turns, self.turn = lines, itertools.count(1), ""
-
-    async def send(self, to: str, body: str) -> None:
-        reply = await self.lines.ask("send", to=to, body=body, cid=uuid.uuid4().hex)
-        if "error" in reply:
-            raise RuntimeError(reply["error"]["message"])
-
-    async def recv(self) -> str:
-        """The next message; the one before it is acked along the way."""
-        if self.turn:
-            at = "2026-01-01T00:00:00Z"
-            turn = {"id": self.turn, "number": self.number, "started_at": at, "ended_at": at, "outcome": "ok"}
-            acked = self.lines.ask("ack", turn=turn)
-        self.number, last = next(self.turns), self.turn
-        self.turn = str(uuid.uuid4())
-        while True:
-            reply = await self.lines.ask("recv", turn=self.turn, wait=20)
-            if reply["result"]["messages"]:
-                break
-        if last:
-            assert "result" in await acked, acked
-        return reply["result"]["messages"][0]["body"]
-
-
-class Redis:
-    """Streams with a consumer group each, `appendfsync always`, over a unix socket."""
-
-    def __init__(self, root: Path, names: list[str]):
-        self.path, self.names = root / "redis.sock", names
-        self.server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", str(self.path), "--dir", str(root), "--appendonly", "yes",
-             "--appendfsync", "always", "--save", "", "--daemonize", "no"],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        wait_for(self.path)
-
-    async def open(self, name: str) -> "RedisBox":
-        _, resp = await asyncio.get_running_loop().create_unix_connection(Resp, str(self.path))
-        await resp.ask("XGROUP", "CREATE", name, "g", "0", "MKSTREAM")
-        return RedisBox(resp, name)
-
-    def close(self) -> None:
-        self.server.terminate()
-        self.server.wait(10)
-
-
-class RedisBox:
-    def __init__(self, resp: "Resp", name: str):
-        self.resp, self.name, self.last = resp, name, b""
-
-    async def send(self, to: str, body: str) -> None:
-        await self.resp.ask("XADD", to, "*", "b", body)
-
-    async def recv(self) -> str:
-        acked = self.resp.ask("XACK", self.name, "g", self.last) if self.last else None
-        reply = None
-        while not reply:
-            reply = await self.resp.ask(
-                "XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "BLOCK", "20000", "STREAMS", self.name, ">"
-            )
-        self.last, fields = reply[0][1][0]
-        if acked:
-            await acked
-        return fields[1].decode()
-
-
-class Resp(asyncio.Protocol):
-    """RESP2 (redis.io/docs/latest/develop/reference/protocol-spec), replies in the order of the commands."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-        self.waiting: list[asyncio.Future] = []
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def ask(self, *words: str | bytes) -> asyncio.Future:
-        out = [b"*%d\r\n" % len(words)]
-        for word in words:
-            word = word.encode() if isinstance(word, str) else word
-            out.append(b"$%d\r\n%b\r\n" % (len(word), word))
-        self.transport.write(b"".join(out))
-        future = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        return future
-
-    def data_received(self, data: bytes) -> None:
-        self.rest += data
-        at = 0
-        while at < len(self.rest):
-            try:
-                value, at = parse(self.rest, at)
-            except (IndexError, ValueError):
-                break
-            self.waiting.pop(0).set_result(value)
-        self.rest = self.rest[at:]
-
-
-def parse(data: bytes, at: int) -> tuple[Any, int]:
-    end = data.index(b"\r\n", at)
-    kind, word, at = data[at : at + 1], data[at + 1 : end], end + 2
-    if kind in b"+-":
-        if kind == b"-" and not word.startswith(b"BUSYGROUP"):
-            raise RuntimeError(word.decode())
-        return word, at
-    if kind == b":":
-        return int(word), at
-    count = int(word)
-    if count < 0:
-        return None, at
-    if kind == b"$":
-        if len(data) < at + count + 2:
-            raise IndexError
-        return data[at : at + count], at + count + 2
-    values = []
-    for _ in range(count):
-        value, at = parse(data, at)
-        values.append(value)
-    return values, at
-
-
-PEERS: dict[str, Callable[[Path, list[str]], Any]] = {"hive": Hive, "redis": Redis}
-SERVERS = {"redis": "redis-server"}
-
-
-def wait_for(path: Path) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if path.exists() and probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.02)
-    raise TimeoutError(path)
+# On a disk, which /tmp need not be.
+WHERE = "/var/tmp"
+# Seconds that one run may take in all, whatever its peer does: a hang is an error, not a wait.
+PATIENCE = 60
 
 
 # ---- the work ---------------------------------------------------------------------------------------------------------
@@ -262,34 +89,158 @@ async def reply(system: Any, seconds: float) -> float:
     return count / (time.monotonic() - begun)
 
 
-def run(peer: str, work: Callable[..., Any], seconds: float) -> float:
-    root = Path(tempfile.mkdtemp(prefix="bench-", dir="/var/tmp"))
-    system = PEERS[peer](root, [f"{kind}{n}" for kind in "sr" for n in range(PAIRS)])
+async def one_pair(system: Any, messages: int) -> list[float]:
+    """Milliseconds from a send to the receiver's wake-up, for each message, in order; nothing else goes on."""
+    sender, receiver = await system.open("s0"), await system.open("r0")
+    took = []
+    for _ in range(messages):
+        waking = asyncio.create_task(receiver.recv())
+        await asyncio.sleep(0.005)
+        begun = time.perf_counter()
+        sending = asyncio.create_task(sender.send("r0", BODY))
+        await waking
+        took.append((time.perf_counter() - begun) * 1000)
+        await sending
+    return sorted(took)
+
+
+# ---- what the machine can do at best ----------------------------------------------------------------------------------
+
+
+def echo(rounds: int = 500) -> float:
+    """Milliseconds of a round trip of 500 bytes over a unix socket between two threads, median."""
+    here, there = socket.socketpair(socket.AF_UNIX)
+
+    def answer() -> None:
+        while data := there.recv(SIZE):
+            there.sendall(data)
+
+    threading.Thread(target=answer, daemon=True).start()
+    took = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        here.sendall(BODY.encode())
+        here.recv(SIZE)
+        took.append((time.perf_counter() - begun) * 1000)
+    here.close()
+    return statistics.median(took)
+
+
+def commit(rounds: int = 200) -> float:
+    """Milliseconds of a transaction of one row, on disk, median."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=WHERE) as root:
+        db = sqlite3.connect(f"{root}/db", isolation_level=None)
+        db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (body TEXT)")
+        took = []
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            db.execute("INSERT INTO t VALUES (?)", (BODY,))
+            took.append((time.perf_counter() - begun) * 1000)
+        db.close()
+    return statistics.median(took)
+
+
+# ---- the runs ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def started(peer: str) -> Any:
+    """A peer of its own for one run, empty."""
+    root = Path(tempfile.mkdtemp(prefix="bench-", dir=WHERE))
     try:
-        return asyncio.run(work(system, seconds))
+        system = PEERS[peer].start(root, [f"{kind}{n}" for kind in "sr" for n in range(PAIRS)])
+        try:
+            yield system
+        finally:
+            system.close()
     finally:
-        system.close()
-        shutil.rmtree(root)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def run(peer: str, work: Callable[..., Any], much: float) -> Any:
+    with started(peer) as system:
+        return asyncio.run(asyncio.wait_for(work(system, much), PATIENCE))
+
+
+def measured(peers: list[str], runs: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Work -> peer -> messages a second, the median; the peers take turns. Who fails is left out, and it is said."""
+    rates: dict[str, dict[str, list[float]]] = {name: {peer: [] for peer in peers} for name in WORKS}
+    for _ in range(runs):
+        for name, work in WORKS.items():
+            for peer in peers:
+                try:
+                    rates[name][peer].append(run(peer, work, seconds))
+                except Exception as error:  # one peer that does not start must not cost the others their figures
+                    say(f"{name}: a run of {peer} failed: {type(error).__name__} {error}")
+    return {
+        name: {peer: statistics.median(found) for peer, found in rows.items() if found} for name, rows in rates.items()
+    }
+
+
+WORKS: dict[str, Callable[..., Any]] = {"pairs": pairs, "reply": reply}
+
+
+def latency(runs: int) -> list[str]:
+    sorted_runs = [run("hive", one_pair, 200) for _ in range(runs)]
+    p50 = statistics.median(took[len(took) // 2] for took in sorted_runs)
+    p99 = statistics.median(took[int(len(took) * 0.99)] for took in sorted_runs)
+    floor = echo() + commit()
+    return [
+        f"One pair, from a send to the receiver's wake-up: p50 {p50:.2f} ms, p99 {p99:.2f} ms (target: under 20). "
+        f"An echo and a commit take {floor:.2f} ms here: ratio {p50 / floor:.2f} (target: at most 3)."
+    ]
+
+
+# ---- the table --------------------------------------------------------------------------------------------------------
+
+
+def machine() -> str:
+    kind = subprocess.run(["stat", "-f", "-c", "%T", WHERE], capture_output=True, text=True, check=False).stdout.strip()
+    return (
+        f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {kind}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}"
+    )
+
+
+def table(rates: dict[str, dict[str, float]]) -> list[str]:
+    lines = ["| | pairs, msg/s | hive is | target | reply, msg/s | hive is | target |", "|---|---|---|---|---|---|---|"]
+    for name, peer in PEERS.items():
+        cells = [peer.label]
+        for at, work in enumerate(WORKS):
+            rate = rates[work].get(name)
+            times = f"{rates[work]['hive'] / rate:.2f}×" if rate and rates[work].get("hive") else "–"
+            cells += [f"{rate:.0f}" if rate else "left out", times, f"{peer.target[at]:g}×" if peer.target else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("peers", nargs="*", default=["redis"])
+    parser.add_argument("--write", type=Path, help="the document whose table is written anew")
+    parser.add_argument("peers", nargs="*", default=[name for name in PEERS if name != "hive"])
     o = parser.parse_args()
-    for peer in [peer for peer in o.peers if not shutil.which(SERVERS[peer])]:
-        print(f"{peer} is left out: there is no {SERVERS[peer]} here (apt-get install {SERVERS[peer]}).")
+    for peer in [peer for peer in o.peers if PEERS[peer].program and not found(PEERS[peer].program)]:
+        say(f"{peer} is left out: there is no {PEERS[peer].program} here (bin/setup bench installs it).")
         o.peers.remove(peer)
-    print(f"{os.cpu_count()} cores, {o.runs} runs of {o.seconds:g} s, medians")
-    for name, work in (("pairs", pairs), ("reply", reply)):
-        rates: dict[str, list[float]] = {peer: [] for peer in ("hive", *o.peers)}
-        for _ in range(o.runs):
-            for peer, found in rates.items():
-                found.append(run(peer, work, o.seconds))
-        median = {peer: statistics.median(found) for peer, found in rates.items()}
-        for peer, rate in median.items():
-            print(f"{name}: {peer:8} {rate:8.0f} msg/s, hive / {peer}: {median['hive'] / rate:.2f}")
+    head = f"{machine()}; {o.runs} runs of {o.seconds:g} s, medians; each peer with its own fsync before it answers."
+    lines = [head, "", *table(measured(["hive", *o.peers], o.runs, o.seconds)), "", *latency(o.runs)]
+    say("\n".join(lines))
+    if o.write:
+        write(o.write, lines)
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """Between the marks, so that the words around the table stay."""
+    before, _, rest = path.read_text().partition("<!-- measured -->")
+    path.write_text(
+        "\n".join([f"{before}<!-- measured -->", *lines, "<!-- end -->"]) + rest.partition("<!-- end -->")[2]
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""This project's mailboxes: the real verbs, writer and wire; each agent has a socket, each message is a turn of its own."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+HOST = Path(__file__).resolve().parents[1] / "mailbox_host.py"
+
+
+def encode(params: dict[str, Any]) -> bytes:
+    return ENCODER.encode(params).encode()
+
+
+ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+class Lines(asyncio.Protocol):
+    """A client of newline-delimited JSON, as thin as one can be: what is measured is the server."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self.waiting: dict[int, asyncio.Future] = {}
+        self.ids = itertools.count()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            reply = json.loads(line)
+            self.waiting.pop(reply["id"]).set_result(reply)
+
+    def ask(self, method: str, **params: Any) -> asyncio.Future:
+        future = asyncio.get_running_loop().create_future()
+        self.waiting[id_ := next(self.ids)] = future
+        self.transport.write(
+            b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":%b}\n' % (id_, method.encode(), encode(params))
+        )
+        return future
+
+
+class Hive:
+    """This project's mailboxes: each agent has a socket, and each message is a turn of its own."""
+
+    def __init__(self, root: Path, names: list[str]):
+        self.root = root
+        self.host = subprocess.Popen(
+            [sys.executable, str(HOST), str(root), *names],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self.host.stdout
+        assert self.host.stdout.readline() == b"ready\n"
+
+    async def open(self, name: str) -> "HiveBox":
+        _, lines = await asyncio.get_running_loop().create_unix_connection(Lines, str(self.root / name))
+        return HiveBox(lines)
+
+    def close(self) -> None:
+        assert self.host.stdin
+        self.host.stdin.close()
+        self.host.wait(10)
+
+
+class HiveBox:
+    def __init__(self, lines: Lines):
+        self.lines, self.turns, self.turn = lines, itertools.count(1), ""
+        self.ids, self.box = itertools.count(), uuid.uuid4().hex[:16]
+
+    async def send(self, to: str, body: str) -> None:
+        reply = await self.lines.ask("send", to=to, body=body, cid=f"{self.box}-{next(self.ids)}")
+        if "error" in reply:
+            raise RuntimeError(reply["error"]["message"])
+
+    async def recv(self) -> str:
+        """The next message; the one before it is acked along the way."""
+        if self.turn:
+            at = "2026-01-01T00:00:00Z"
+            turn = {"id": self.turn, "number": self.number, "started_at": at, "ended_at": at, "outcome": "ok"}
+            acked = self.lines.ask("ack", turn=turn)
+        self.number, last = next(self.turns), self.turn
+        self.turn = f"{self.box}-{self.number}"
+        while True:
+            reply = await self.lines.ask("recv", turn=self.turn, wait=20)
+            if reply["result"]["messages"]:
+                break
+        if last:
+            assert "result" in await acked, acked
+        return reply["result"]["messages"][0]["body"]

@@ -1,0 +1,123 @@
+"""NATS JetStream with `sync_interval: always`: one stream in files, one durable pull consumer for each mailbox."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .server import end, found, free_port, listens
+
+CONFIG = """
+listen: "127.0.0.1:{port}"
+jetstream {{ store_dir: "{root}/store", sync_interval: always }}
+"""
+STREAM = {"name": "M", "subjects": ["m.>"], "storage": "file", "retention": "workqueue"}
+
+
+class Nats:
+    def __init__(self, root: Path, names: list[str]):
+        self.port = free_port()
+        (root / "nats.conf").write_text(CONFIG.format(port=self.port, root=root))
+        self.server = subprocess.Popen(
+            [str(found("nats-server")), "-c", str(root / "nats.conf")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        listens(self.port)
+        self.made = False
+
+    async def open(self, name: str) -> "NatsBox":
+        _, wire = await asyncio.get_running_loop().create_connection(NatsWire, "127.0.0.1", self.port)
+        if not self.made:
+            self.made = True
+            await wire.api("STREAM.CREATE.M", STREAM)
+        config = {"durable_name": name, "filter_subject": f"m.{name}", "ack_policy": "explicit"}
+        await wire.api(f"CONSUMER.DURABLE.CREATE.M.{name}", {"stream_name": "M", "config": config})
+        return NatsBox(wire, name)
+
+    def close(self) -> None:
+        end(self.server)
+
+
+class NatsBox:
+    def __init__(self, wire: "NatsWire", name: str):
+        self.wire, self.name, self.last = wire, name, ""
+
+    async def send(self, to: str, body: str) -> None:
+        _, answer = await self.wire.ask(f"m.{to}", body.encode())
+        if b"error" in answer:
+            raise RuntimeError(answer.decode())
+
+    async def recv(self) -> str:
+        acked = self.wire.ask(self.last, b"+ACK") if self.last else None
+        while True:
+            wish = json.dumps({"batch": 1, "expires": 20 * 10**9}).encode()
+            self.last, body = await self.wire.ask(f"$JS.API.CONSUMER.MSG.NEXT.M.{self.name}", wish)
+            if self.last:
+                break
+        if acked:
+            await acked
+        return body.decode()
+
+
+class NatsWire(asyncio.Protocol):
+    """The text protocol (docs.nats.io/reference/reference-protocols/nats-protocol), each answer to an inbox of its own."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self.waiting: dict[bytes, asyncio.Future] = {}
+        self.ids = itertools.count()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.inbox = f"_INBOX.{id(self):x}"
+        hello = {
+            "verbose": False,
+            "pedantic": False,
+            "headers": True,
+            "no_responders": True,
+            "lang": "bench",
+            "version": "0",
+        }
+        transport.write(f"CONNECT {json.dumps(hello)}\r\nSUB {self.inbox}.* 1\r\n".encode())
+
+    async def api(self, what: str, params: dict) -> None:
+        _, answer = await self.ask(f"$JS.API.{what}", json.dumps(params).encode())
+        if b'"error"' in answer:
+            raise RuntimeError(answer.decode())
+
+    def ask(self, subject: str, payload: bytes) -> asyncio.Future:
+        """(the subject to answer to, payload)."""
+        inbox = f"{self.inbox}.{next(self.ids)}".encode()
+        self.waiting[inbox] = future = asyncio.get_running_loop().create_future()
+        self.transport.write(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), inbox, len(payload), payload))
+        return future
+
+    def data_received(self, data: bytes) -> None:
+        self.rest += data
+        at = 0
+        while (end := self.rest.find(b"\r\n", at)) >= 0:
+            words = self.rest[at:end].split()
+            if words[0] == b"PING":
+                self.transport.write(b"PONG\r\n")
+            elif words[0] == b"-ERR":
+                raise RuntimeError(self.rest[at:end].decode())
+            elif words[0] in (b"MSG", b"HMSG"):
+                size = int(words[-1])
+                if len(self.rest) < end + size + 4:
+                    break
+                self._message(words, self.rest[end + 2 : end + 2 + size])
+                end += size + 2
+            at = end + 2
+        self.rest = self.rest[at:]
+
+    def _message(self, words: list[bytes], payload: bytes) -> None:
+        headers = words[0] == b"HMSG"
+        reply = words[3].decode() if len(words) == (6 if headers else 5) else ""
+        subject = words[1]
+        # A message that was pulled comes under its own subject to the inbox's subscription only by its inbox.
+        if (future := self.waiting.pop(subject, None)) is None:
+            raise RuntimeError(f"a message to {subject!r}")
+        future.set_result((reply, payload[int(words[-2]) :] if headers else payload))
