@@ -1,4 +1,4 @@
-"""What a claim and its ack cost at ten thousand and at a million messages, all but a few of them delivered.
+"""What a claim and its ack cost at ten thousand to a million messages (ten million by argument), all but a few delivered.
 
 usage: python tests/bench/bench_claim.py [ROWS …]
 """
@@ -62,4 +62,4 @@ def main(sizes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [10_000, 1_000_000])
+    main([int(word) for word in sys.argv[1:]] or [10_000, 100_000, 1_000_000])

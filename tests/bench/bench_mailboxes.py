@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.peers import PEERS
+from tests.bench.peers.nats import syncs
 from tests.bench.peers.server import found
 
 PAIRS, SIZE = 50, 500
@@ -205,7 +206,10 @@ def machine() -> str:
 def table(rates: dict[str, dict[str, float]]) -> list[str]:
     lines = ["| | pairs, msg/s | hive is | target | reply, msg/s | hive is | target |", "|---|---|---|---|---|---|---|"]
     for name, peer in PEERS.items():
-        cells = [peer.label]
+        cells = [
+            peer.label
+            + (" – this version cannot: no fsync" if name == "nats" and found(peer.program) and not syncs() else "")
+        ]
         for at, work in enumerate(WORKS):
             rate = rates[work].get(name)
             times = f"{rates[work]['hive'] / rate:.2f}×" if rate and rates[work].get("hive") else "–"

@@ -22,7 +22,7 @@ class McpHttp:
 
         self.port = free_port()
         self.server = subprocess.Popen([sys.executable, __file__, str(root), str(self.port)], stderr=subprocess.DEVNULL)
-        listens(self.port)
+        listens(self.port, self.server)
 
     async def open(self, name: str) -> "McpBox":
         return McpBox(*await asyncio.open_connection("127.0.0.1", self.port), name)

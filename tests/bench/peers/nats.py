@@ -1,4 +1,7 @@
-"""NATS JetStream with `sync_interval: always`: one stream in files, one durable pull consumer for each mailbox."""
+"""NATS JetStream: one stream in files, one durable pull consumer for each mailbox.
+
+`sync_interval: always` came with 2.10. An older server (Debian 12 has 2.9) answers before its fsync, and the table says so.
+"""
 
 import asyncio
 import itertools
@@ -11,28 +14,36 @@ from .server import end, found, free_port, listens
 
 CONFIG = """
 listen: "127.0.0.1:{port}"
-jetstream {{ store_dir: "{root}/store", sync_interval: always }}
+jetstream {{ store_dir: "{root}/store"{sync} }}
 """
+SYNC = ", sync_interval: always"
 STREAM = {"name": "M", "subjects": ["m.>"], "storage": "file", "retention": "workqueue"}
+
+
+def syncs() -> bool:
+    """Whether this server can put a message on disk before it answers."""
+    said = subprocess.run([str(found("nats-server")), "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, said.rpartition("v")[2].split(".")[:2])) >= (2, 10)
 
 
 class Nats:
     def __init__(self, root: Path, names: list[str]):
         self.port = free_port()
-        (root / "nats.conf").write_text(CONFIG.format(port=self.port, root=root))
+        (root / "nats.conf").write_text(CONFIG.format(port=self.port, root=root, sync=SYNC if syncs() else ""))
         self.server = subprocess.Popen(
             [str(found("nats-server")), "-c", str(root / "nats.conf")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        listens(self.port)
-        self.made = False
+        listens(self.port, self.server)
+        self.made, self.making = False, asyncio.Lock()
 
     async def open(self, name: str) -> "NatsBox":
         _, wire = await asyncio.get_running_loop().create_connection(NatsWire, "127.0.0.1", self.port)
-        if not self.made:
-            self.made = True
-            await wire.api("STREAM.CREATE.M", STREAM)
+        async with self.making:
+            if not self.made:
+                await wire.api("STREAM.CREATE.M", STREAM)
+                self.made = True
         config = {"durable_name": name, "filter_subject": f"m.{name}", "ack_policy": "explicit"}
         await wire.api(f"CONSUMER.DURABLE.CREATE.M.{name}", {"stream_name": "M", "config": config})
         return NatsBox(wire, name)
@@ -54,7 +65,7 @@ class NatsBox:
         acked = self.wire.ask(self.last, b"+ACK") if self.last else None
         while True:
             wish = json.dumps({"batch": 1, "expires": 20 * 10**9}).encode()
-            self.last, body = await self.wire.ask(f"$JS.API.CONSUMER.MSG.NEXT.M.{self.name}", wish)
+            self.last, body = await self.wire.pull(self.name, wish)
             if self.last:
                 break
         if acked:
@@ -69,6 +80,7 @@ class NatsWire(asyncio.Protocol):
         self.rest = b""
         self.waiting: dict[bytes, asyncio.Future] = {}
         self.ids = itertools.count()
+        self.pulling = b""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -87,6 +99,11 @@ class NatsWire(asyncio.Protocol):
         _, answer = await self.ask(f"$JS.API.{what}", json.dumps(params).encode())
         if b'"error"' in answer:
             raise RuntimeError(answer.decode())
+
+    def pull(self, consumer: str, wish: bytes) -> asyncio.Future:
+        future = self.ask(f"$JS.API.CONSUMER.MSG.NEXT.M.{consumer}", wish)
+        self.pulling = next(reversed(self.waiting))
+        return future
 
     def ask(self, subject: str, payload: bytes) -> asyncio.Future:
         """(the subject to answer to, payload)."""
@@ -116,8 +133,7 @@ class NatsWire(asyncio.Protocol):
     def _message(self, words: list[bytes], payload: bytes) -> None:
         headers = words[0] == b"HMSG"
         reply = words[3].decode() if len(words) == (6 if headers else 5) else ""
-        subject = words[1]
-        # A message that was pulled comes under its own subject to the inbox's subscription only by its inbox.
-        if (future := self.waiting.pop(subject, None)) is None:
-            raise RuntimeError(f"a message to {subject!r}")
+        # What was pulled comes under its own subject, and one pull at a time is under way.
+        inbox = words[1] if words[1] in self.waiting else self.pulling
+        future = self.waiting.pop(inbox)
         future.set_result((reply, payload[int(words[-2]) :] if headers else payload))

@@ -22,23 +22,34 @@ UPDATE m SET claimed = true WHERE id = (
 
 class Postgres:
     def __init__(self, root: Path, names: list[str]):
-        self.socket, self.made = root / ".s.PGSQL.5432", False
+        self.socket, self.made, self.making = root / ".s.PGSQL.5432", False, asyncio.Lock()
         who, data = user("postgres", root), str(root / "data")
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": root, **who}
         subprocess.run([str(found("initdb")), "-D", data, "-A", "trust", "-U", "bench"], check=True, **quiet)
         options = ["listen_addresses=", f"unix_socket_directories={root}", "max_connections=150"]
         settings = [word for option in options for word in ("-c", option)]
         self.server = subprocess.Popen([str(found("postgres")), "-D", data, *settings], **quiet)
-        listens(self.socket)
+        listens(self.socket, self.server)
 
     async def open(self, name: str) -> "PostgresBox":
-        _, wire = await asyncio.get_running_loop().create_unix_connection(PostgresWire, os.fspath(self.socket))
-        await wire.ready
-        if not self.made:
-            self.made = True
-            await wire.ask(TABLE)
+        async with self.making:
+            wire = await self._connect()
+            if not self.made:
+                await wire.ask(TABLE)
+                self.made = True
         await wire.ask(f'LISTEN "{name}"')
         return PostgresBox(wire, name)
+
+    async def _connect(self) -> "PostgresWire":
+        """It listens before it is ready, and says so to who comes too early."""
+        for _ in range(100):
+            _, wire = await asyncio.get_running_loop().create_unix_connection(PostgresWire, os.fspath(self.socket))
+            try:
+                await wire.ready
+                return wire
+            except RuntimeError:
+                await asyncio.sleep(0.1)
+        raise TimeoutError("PostgreSQL does not come up")
 
     def close(self) -> None:
         end(self.server)

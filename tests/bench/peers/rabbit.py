@@ -35,7 +35,7 @@ class Rabbit:
             start_new_session=True, **who,
         )  # fmt: skip
         self.epmd = env["ERL_EPMD_PORT"]
-        listens(self.port, 60)
+        listens(self.port, self.server)
 
     async def open(self, name: str) -> "RabbitBox":
         _, wire = await asyncio.get_running_loop().create_connection(RabbitWire, "127.0.0.1", self.port)

@@ -18,7 +18,7 @@ class Redis:
              "--appendfsync", "always", "--save", "", "--daemonize", "no"],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        listens(self.path)
+        listens(self.path, self.server)
 
     async def open(self, name: str) -> "RedisBox":
         _, resp = await asyncio.get_running_loop().create_unix_connection(Resp, str(self.path))

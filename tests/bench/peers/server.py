@@ -16,16 +16,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def listens(where: Path | int, seconds: float = 30) -> None:
-    """Wait until somebody takes connections there."""
+def listens(where: Path | int, server: subprocess.Popen, seconds: float = 60) -> None:
+    """Wait until the server takes connections there; one that does not is ended."""
     until = time.monotonic() + seconds
     address = ("127.0.0.1", where) if isinstance(where, int) else str(where)
-    while time.monotonic() < until:
+    while time.monotonic() < until and server.poll() is None:
         with socket.socket(socket.AF_INET if isinstance(where, int) else socket.AF_UNIX) as probe:
             if probe.connect_ex(address) == 0:
                 return
         time.sleep(0.05)
-    raise TimeoutError(f"nobody listens on {where} after {seconds:g} s")
+    end(server)
+    raise TimeoutError(f"{server.args[0]} did not come up (exit code {server.returncode})")  # type: ignore[index]
 
 
 def user(name: str, root: Path) -> dict[str, str]:
