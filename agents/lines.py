@@ -153,6 +153,16 @@ def _turn(payload: dict) -> Line:
     return Line("done" if outcome == "ok" else "err", "turn", f"turn {number} ended {outcome}{error}")
 
 
+def _gap(payload: dict) -> Line:
+    if moved := payload.get("moved"):
+        return Line(
+            "gap",
+            "gap",
+            f"{said(moved)} older events were moved to files, the newest of them {said(payload.get('file'))}",
+        )
+    return Line("gap", "gap", f"{said(payload.get('skipped'))} events were lost before they were stored")
+
+
 def _unknown(payload: dict) -> Line:
     return folded("", "", said({name: value for name, value in payload.items() if name not in BORING}))
 
@@ -167,7 +177,5 @@ KINDS: dict[str, Callable[[dict], Line]] = {
     "turn": _turn,
     "log": lambda payload: folded("log", "log", said(payload.get("text"))),
     "egress": lambda payload: folded("err", "refused", said(payload.get("text"))),
-    "gap": lambda payload: Line(
-        "gap", "gap", f"{said(payload.get('skipped'))} events were lost before they were stored"
-    ),
+    "gap": _gap,
 }

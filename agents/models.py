@@ -3,6 +3,7 @@
 The same rows on both sides: written in the container's journal, replayed to the host by cursor under the same numbers.
 """
 
+import json
 from datetime import datetime
 from functools import cache
 from sqlite3 import IntegrityError
@@ -41,6 +42,7 @@ class Agent(models.Model):
 
     name = models.CharField(max_length=24, primary_key=True)
     seq = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0, help_text="Of its events that are kept here.")
     state = models.CharField(max_length=10, default="offline")
     state_since = models.DateTimeField(default=timezone.now)
     why = models.CharField(max_length=300, default="", help_text="One sentence, where the state needs one.")
@@ -138,6 +140,11 @@ def record_statement(given: frozenset[str]) -> str:
     )
 
 
+def size(payload: Any) -> int:
+    """Bytes of a payload, as the budget counts them."""
+    return len(json.dumps(payload, ensure_ascii=False))
+
+
 class Event(models.Model):
     """One line of claude's stream-json, or one of the harness's own; numbered per agent without gap or double."""
 
@@ -169,7 +176,8 @@ class Event(models.Model):
         )
         if new:
             agent.seq = new[-1]["seq"]
-            agent.save(update_fields=["seq"])
+            agent.bytes += sum(size(row["payload"]) for row in new)
+            agent.save(update_fields=["seq", "bytes"])
             publish_on_commit("events", f"events:{agent.name}")
         for row in new:
             if row["kind"] == "state":

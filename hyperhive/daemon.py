@@ -19,6 +19,7 @@ from huey.contrib.djhuey import HUEY
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 
+from agents import archive
 from approvals import tasks as _approval_tasks  # noqa: F401 (Huey knows a task once its module is imported)
 from approvals.models import Approval
 from broker import disk, events
@@ -169,7 +170,7 @@ class Hive:
         await asyncio.to_thread(work.start)
         self.jobs.start()
         for act in (
-            self.doors.keep, self._approvals, self._leases, self._exits, self._alive, self._vitals, self._disk,
+            self.doors.keep, self._approvals, self._leases, self._budget, self._exits, self._alive, self._vitals, self._disk,
             self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
@@ -212,6 +213,17 @@ class Hive:
             if await asyncio.to_thread(Lease.any_over):
                 await writer.write(Lease.expire)
             await asyncio.sleep(LEASES)
+
+    async def _budget(self) -> None:
+        """Events beyond an agent's budget go to files, in small pieces, so that no sender waits for it."""
+        with events.Subscription("events") as changes:
+            while True:
+                for name in await asyncio.to_thread(archive.over_budget):
+                    if moved := await asyncio.to_thread(archive.move, name):
+                        await writer.write(partial(archive.drop, moved))
+                        changes.wake()
+                await asyncio.sleep(0.05)
+                await changes.wait(NUDGE)
 
     async def _exits(self) -> None:
         while True:

@@ -28,6 +28,7 @@ def main(root: Path, names: list[str]) -> None:
 
 
 async def serve(root: Path, names: list[str]) -> None:
+    from agents.models import Agent
     from broker import events, wire
     from broker.models import Mailbox
     from hyperhive import doors
@@ -36,6 +37,7 @@ async def serve(root: Path, names: list[str]) -> None:
     writer.start()
     events.start(asyncio.get_running_loop())
     await writer.write(lambda: Mailbox.objects.bulk_create(Mailbox(name=name) for name in names))
+    await writer.write(lambda: Agent.objects.bulk_create(Agent(name=name) for name in names))
     servers = [await wire.listen(root / name, doors._verbs(Caller(name, "agent", "a bench"))) for name in names]
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
