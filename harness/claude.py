@@ -11,6 +11,8 @@ from typing import Any
 # Bytes; 164 kB is the longest line that was seen, an answer of 200 kB makes one of its size.
 LONGEST_LINE = 32 * 1024 * 1024
 LONGEST_LOG = 4096
+CHUNK = 64 * 1024
+TOO_LONG = b"(a line of more than 32 MiB was passed over)"
 # Seconds: what claude may still do after its result, and how long its pipes are read after its end, as a child that
 # lives on may hold them.
 AFTER_RESULT, AFTER_EXIT = 30.0, 2.0
@@ -47,7 +49,7 @@ class Run:
             return
         try:
             self.process = await asyncio.create_subprocess_exec(
-                *command, env=env, cwd=cwd, limit=LONGEST_LINE, start_new_session=True,
+                *command, env=env, cwd=cwd, limit=CHUNK, start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
         except OSError as error:
@@ -132,16 +134,24 @@ class Run:
 
 
 async def lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Line by line; one beyond all measure is passed over instead of ending the turn."""
-    while True:
-        try:
-            line = await reader.readline()
-        except ValueError:
-            yield b"(a line of more than 32 MiB was passed over)"
-            continue
-        if not line:
-            return
-        yield line
+    """Line by line; one beyond all measure is passed over instead of ending the turn.
+
+    Read in small pieces: claude waits in its pipe for as long as the journal takes, and little of it is in memory.
+    """
+    pieces, length = [], 0
+    while data := await reader.read(CHUNK):
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            yield b"".join([*pieces, end, b"\n"]) if length + len(end) < LONGEST_LINE else TOO_LONG
+            pieces, length = [], 0
+        length += len(rest)
+        # Of what will be passed over nothing is kept.
+        if length < LONGEST_LINE:
+            pieces.append(rest)
+        else:
+            pieces.clear()
+    if length:
+        yield b"".join(pieces) if length < LONGEST_LINE else TOO_LONG
 
 
 def parsed(text: bytes) -> Line | None:

@@ -45,7 +45,7 @@ async def stream(root: Path, count: int) -> tuple[int, int]:
     script = STREAM.format(count=count, length=LINE)
     await Run(hear).go([sys.executable, "-c", script], dict(os.environ), root, "go")
     until = time.monotonic() + 300
-    while journal.heard < count + 1 and time.monotonic() < until:
+    while journal.heard < count + 1 and time.monotonic() < until:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     replaying.cancel()
     await host.close()
