@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -57,6 +58,7 @@ def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_age
         settings.HIVE_BIND = bind or settings.HIVE_BIND
         host, port = _address(settings.HIVE_BIND)
         lock = open_state()
+        _raise_limits()
         _choose_driver(driver, trust_agents or settings.HIVE_TRUST_AGENTS)
         if why := isolation.must_not_listen(settings.HIVE_DRIVER, host):
             raise CannotStart(why, REFUSED)
@@ -76,6 +78,19 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+# Descriptors: two sockets that listen and a connection that waits, for each agent; and what the daemon itself has open.
+EACH, OWN = 3, 500
+
+
+def _raise_limits() -> None:
+    """As many open files as the system lets us have, and a word when they are few for the agents there are."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    agents, room = Container.objects.exclude(desired=Container.Desired.DESTROYED).count(), (most - OWN) // EACH
+    if agents > room:
+        log.warning("%d agents may need more than the %d open files of this process: raise `ulimit -Hn`.", agents, most)
 
 
 def _address(bind: str) -> tuple[str, int]:
