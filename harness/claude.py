@@ -138,7 +138,8 @@ async def lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
     Read in small pieces: claude waits in its pipe for as long as the journal takes, and little of it is in memory.
     """
-    pieces, length = [], 0
+    pieces: list[bytes] = []
+    length = 0
     while data := await reader.read(CHUNK):
         *ends, rest = data.split(b"\n")
         for end in ends:

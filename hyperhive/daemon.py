@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from daphne.server import Server  # first: it chooses Twisted's reactor, and Twisted does not let us choose twice
@@ -236,7 +237,7 @@ class Hive:
                 for name in await asyncio.to_thread(archive.over_budget):
                     if moved := await asyncio.to_thread(archive.move, name):
                         await writer.write(partial(archive.drop, moved))
-                        changes.wake()
+                        changes.woken.set()
                 await asyncio.sleep(0.05)
                 await changes.wait(NUDGE)
 

@@ -114,9 +114,8 @@ def main(runs: int) -> None:
         subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
     bare = (time.monotonic() - begun) / runs
     print(f"harness, idle: {statistics.median(sizes):.0f} MiB resident (target: at most 45)")
-    print(
-        f"harness, exec to first recv: {statistics.median(starts):.2f} s (target: at most 0.4); {statistics.median(starts) / bare:.0f} times a bare Python"
-    )
+    start = statistics.median(starts)
+    print(f"harness, exec to first recv: {start:.2f} s (target: at most 0.4); {start / bare:.0f} times a bare Python")
     took = statistics.median(shims)
     print(
         f"shim: {took * 1000:.0f} ms from exec to an answer (target: at most 20); {took / bare:.1f} times a bare Python"
