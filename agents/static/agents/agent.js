@@ -135,7 +135,7 @@
 
   // ---- finding: leave out what does not match, or mark what does
 
-  const find = $("#find"), only = $("#only");
+  const find = $("#seek"), only = $("#only");
 
   function pattern() {
     const words = find.value.trim(), regex = words.match(/^\/(.+)\/(i?)$/);
