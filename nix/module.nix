@@ -41,6 +41,14 @@ let
     HIVE_CLAUDE = if cfg.claudePackage == null then null else lib.getExe cfg.claudePackage;
     HIVE_MODEL = cfg.model;
     HIVE_MODEL_URL = cfg.modelUrl;
+    HIVE_URL = cfg.url;
+    HIVE_NOTIFY = lib.concatStringsSep "," cfg.notify.what;
+    HIVE_NOTIFY_REMIND_HOURS = if cfg.notify.remindHours == null then null else toString cfg.notify.remindHours;
+    HIVE_NOTIFY_URL_FILE = cfg.notify.webhookFile;
+    HIVE_NTFY_URL_FILE = cfg.notify.ntfyFile;
+    HIVE_NTFY_TOKEN_FILE = cfg.notify.ntfyTokenFile;
+    HIVE_METRICS_TOKEN_FILE = cfg.metricsTokenFile;
+    HIVE_LOG_FORMAT = cfg.logFormat;
     HIVE_MESSAGE_RETENTION_DAYS = toString cfg.retentionDays;
     HIVE_APPROVAL_EXPIRY_DAYS = toString cfg.approvalExpiryDays;
     HIVE_FLAKE_URL = cfg.hyperhiveFlake;
@@ -156,6 +164,27 @@ in
       cpuQuota = default (types.strMatching "[0-9]{1,5}%") "200%" "CPU time of such an agent: 100% is one CPU.";
       tasksMax = default types.ints.positive 2048 "Processes and threads of such an agent.";
     };
+
+    url = orNone types.str "Where people reach the dashboard, for links to it, if not at listen and port.";
+    notify = {
+      what = default (types.listOf (
+        types.enum [
+          "approval"
+          "letter"
+          "failing"
+          "login"
+        ]
+      )) [ "approval" "letter" "failing" "login" ] "What is told of when it waits for you.";
+      remindHours = orNone types.ints.positive "Hours after which it is told of again; null for never.";
+      webhookFile = orNone types.path "File with the address that is told by a POST.";
+      ntfyFile = orNone types.path "File with the address of an ntfy topic.";
+      ntfyTokenFile = orNone types.path "File with the token for that topic.";
+    };
+    metricsTokenFile = orNone types.path "File with the token that /metrics asks for; without it there is none.";
+    logFormat = default (types.enum [
+      "plain"
+      "json"
+    ]) "plain" "Form of the lines in the log.";
 
     claudePackage = orNone types.package "The Claude CLI for bwrap and process; containers of driver nixos have their own.";
     model = orNone types.str "Model of an agent that does not name one.";

@@ -185,7 +185,7 @@ class FakeHost:
         session = self._session if self.with_mcp else None
         polls = frozenset({"recv", "renew", "login_wish"})
         try:
-            await wire.Connection(peer, reader, writer, self._verb, session, polls).serve()
+            await wire.Connection(peer, reader, writer, self._verb, session, polls, wire.Share()).serve()
         except ConnectionError:
             pass
         finally:
@@ -208,7 +208,7 @@ class FakeHost:
             model_writer.close()
             writer.close()
 
-    async def _session(self, peer: Peer, first: bytes, reader: Any, writer: Any) -> None:
+    async def _session(self, peer: Peer, first: bytes, reader: Any, writer: Any, share: wire.Share) -> None:
         to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](16)
         outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](16)
 

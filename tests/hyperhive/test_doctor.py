@@ -52,7 +52,7 @@ def test_every_check_has_something_to_say_and_a_fix_for_what_is_to_be_mended(set
 
 
 def test_a_driver_that_does_not_work_is_to_be_mended_only_where_it_was_asked_for(settings, monkeypatch):
-    broken = SimpleNamespace(probe=lambda: "Driver bwrap needs bubblewrap: install it.")
+    broken = SimpleNamespace(probe=lambda: "Driver bwrap needs bubblewrap: install it.", by_default=lambda: True)
     monkeypatch.setitem(drivers.DRIVERS, "bwrap", broken)
     assert to_mend(doctor.of_drivers) == []
     settings.HIVE_DRIVER = "bwrap"

@@ -15,13 +15,21 @@ from . import units
 from .nix import PROJECT, Refused, changed, copy, evaluate
 
 # Settings that no option stands for: extraEnvironment reaches them.
-WITHOUT_OPTION = {"HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL"}
+WITHOUT_OPTION = {
+    "HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL", "HIVE_DISK_RESERVE",
+    "HIVE_EVENTS_BYTES",
+    # Secrets as often as not: their files have options.
+    "HIVE_NOTIFY_URL", "HIVE_NTFY_URL",
+}  # fmt: skip
 ALL = """
   listen = "::"; port = 7443; managerPort = null; agentPorts = { from = 9100; to = 9199; };
   allowedHosts = [ "hive.example.org" ]; openFirewall = true; stateDir = "/srv/hive"; retentionDays = 45;
   approvalExpiryDays = 3; driver = "bwrap"; trustAgents = true; autoUpdate = false; claudePackage = claude;
   agents.limits = { memoryMax = "2G"; cpuQuota = "50%"; tasksMax = 99; };
   model = "opus"; modelUrl = "https://models.example.org"; anthropicApiKeyFile = "/run/keys/anthropic";
+  url = "https://hive.example.org"; logFormat = "json"; metricsTokenFile = "/run/keys/metrics";
+  notify = { what = [ "approval" ]; remindHours = 4; webhookFile = "/run/keys/hook"; ntfyFile = "/run/keys/ntfy";
+    ntfyTokenFile = "/run/keys/ntfy-token"; };
   extraFlags = [ "--stop-agents" "50% off" ]; extraEnvironment.HIVE_TURN_TIMEOUT = "60";
 """
 
@@ -188,6 +196,14 @@ def test_each_option_arrives_at_the_daemon() -> None:
     assert given["HIVE_AGENT_TASKS_MAX"] == 99
     assert given["HIVE_TURN_TIMEOUT"] == 60
     assert given["HIVE_MODEL"] == "opus"
+    assert given["HIVE_URL"] == "https://hive.example.org"
+    assert given["HIVE_NOTIFY"] == ["approval"]
+    assert given["HIVE_NOTIFY_REMIND_HOURS"] == 4
+    assert given["HIVE_NOTIFY_URL_FILE"] == "/run/keys/hook"
+    assert given["HIVE_NTFY_URL_FILE"] == "/run/keys/ntfy"
+    assert given["HIVE_NTFY_TOKEN_FILE"] == "/run/keys/ntfy-token"
+    assert given["HIVE_METRICS_TOKEN_FILE"] == "/run/keys/metrics"
+    assert given["HIVE_LOG_FORMAT"] == "json"
     assert given["HIVE_MODEL_URL"] == "https://models.example.org"
     assert unit(ALL)["serviceConfig"]["ExecStart"].endswith('"serve" "--stop-agents" "50%% off"')
 
