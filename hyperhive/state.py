@@ -108,8 +108,9 @@ def write_new(path: Path, text: str) -> None:
 def open_database(state: Path) -> None:
     """Check it, copy it aside where the code is newer, migrate it. The marker says that there once was one."""
     database = state / "hive.sqlite3"
-    if (state / "marker").exists() or (database.exists() and database.stat().st_size):
-        _must_be_whole(database)
+    begun = (state / "marker").exists()
+    if begun or (database.exists() and database.stat().st_size):
+        _must_be_whole(database, begun)
         _must_not_be_newer(database)
     _migrate()
     mark(state)
@@ -120,12 +121,14 @@ def mark(state: Path) -> None:
         write_new(state / "marker", "This directory holds a hive: a missing database is a loss, not a fresh start.\n")
 
 
-def _must_be_whole(database: Path) -> None:
+def _must_be_whole(database: Path, begun: bool) -> None:
     if not database.exists() or not database.stat().st_size:
         raise _damaged(database, "it is missing or empty")
     try:
         with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as plain:
             found = plain.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found == "ok" and begun and not _migrated(plain):
+                found = "its tables are missing"
         plain.close()
     except sqlite3.DatabaseError as error:
         raise _damaged(database, str(error)) from None
@@ -159,10 +162,15 @@ def ahead(database: Path) -> str:
     known = set(MigrationLoader(None).disk_migrations or ())
     plain = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        applied = set(plain.execute("SELECT app, name FROM django_migrations"))
+        applied = set(plain.execute("SELECT app, name FROM django_migrations")) if _migrated(plain) else set()
     finally:
         plain.close()
     return next((f"{app}.{name}" for app, name in sorted(applied - known)), "")
+
+
+def _migrated(plain: sqlite3.Connection) -> bool:
+    """Whether migrations were begun in it; a first start that was killed may have left it without."""
+    return bool(plain.execute("SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'").fetchone())
 
 
 def _migrate() -> None:
