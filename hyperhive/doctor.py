@@ -17,6 +17,7 @@ from django.conf import settings
 
 from agents.cli import WANTED
 from lifecycle import cli, drivers, isolation
+from lifecycle.drivers.cgroups import cgroups
 
 from . import __version__
 from .state import FREE
@@ -24,8 +25,6 @@ from .state import FREE
 OK, NOTE, MEND = "ok", "note", "mend"
 # Below this a hive still starts, but an agent's build or a long log may end it.
 SCANT = 1 << 30
-CONTROLLERS = {"memory", "pids", "cpu"}
-CGROUPS = Path("/sys/fs/cgroup/cgroup.controllers")
 MOUNTS = Path("/proc/self/mounts")
 # SQLite's write-ahead log needs memory that all its users share (sqlite.org/wal.html).
 REMOTE = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "glusterfs")
@@ -132,19 +131,12 @@ def of_nix(running: bool) -> Iterator[Finding]:
 
 
 def of_cgroups(running: bool) -> Iterator[Finding]:
-    try:
-        lacking = CONTROLLERS - set(CGROUPS.read_text().split())
-    except OSError:
-        fix = "boot with systemd.unified_cgroup_hierarchy=1"
-        yield Finding("cgroups", NOTE, "no cgroup v2: agents have no limit on memory, CPU and processes", fix)
-        return
-    if lacking:
-        missing = ", ".join(sorted(lacking))
-        yield Finding(
-            "cgroups", NOTE, f"without {missing}: agents have no such limit", "enable them on the kernel's command line"
-        )
+    """As the drivers find them: systemd's, or directories of our own under either version."""
+    if lacking := cgroups().lacking():
+        fix = "run the daemon under systemd, or as root where /sys/fs/cgroup can be written to"
+        yield Finding("cgroups", NOTE, f"agents cannot be held to {', '.join(lacking)}", fix)
     else:
-        yield Finding("cgroups", OK, "v2 with cpu, memory and pids")
+        yield Finding("cgroups", OK, "agents are held to memory_max, cpu_quota and tasks_max")
 
 
 # ---- the machine ------------------------------------------------------------------------------------------------------

@@ -91,12 +91,12 @@ def test_a_version_with_odd_parts_is_read_all_the_same(monkeypatch):
     assert to_mend(doctor.of_git) == []
 
 
-def test_without_cgroups_there_are_no_limits_and_it_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "CGROUPS", tmp_path / "none")
-    assert "no cgroup v2" in found(doctor.of_cgroups)[0].found
-    (tmp_path / "some").write_text("cpu io pids\n")
-    monkeypatch.setattr(doctor, "CGROUPS", tmp_path / "some")
-    assert "without memory" in found(doctor.of_cgroups)[0].found
+def test_without_cgroups_there_are_no_limits_and_it_says_so(monkeypatch):
+    held = SimpleNamespace(lacking=lambda: [])
+    monkeypatch.setattr(doctor, "cgroups", lambda: held)
+    assert [one.state for one in found(doctor.of_cgroups)] == [OK]
+    monkeypatch.setattr(held, "lacking", lambda: ["memory_max"])
+    assert "held to memory_max" in found(doctor.of_cgroups)[0].found
 
 
 def test_a_port_that_another_holds_is_to_be_mended_and_our_own_is_not(settings):
