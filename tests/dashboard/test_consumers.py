@@ -49,7 +49,7 @@ async def opened(path="/live", cookie="", after=0):
     return tab
 
 
-async def frame(tab, timeout=3):
+async def frame(tab, timeout=15):
     got = await tab.receive_json_from(timeout)
     await tab.send_json_to({"ack": got["n"]})
     return got
