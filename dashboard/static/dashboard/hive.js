@@ -72,12 +72,14 @@ function showLink() {
 
 // ---- parts: lists of elements with ids --------------------------------------------------------------------------------
 
-const latest = {};
+const latest = {}, held = new Set();
 
 function place(name, html) {
   const list = $(`#part-${name}`);
   if (!list) return;
   latest[name] = html;
+  // Who waits for an answer has to be there still when it comes, for htmx starts there; a card is what is answered.
+  if (name !== "approvals" && list.querySelector(".htmx-request")) return held.add(name);
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
   const wanted = [...fresh.content.children];
@@ -143,6 +145,13 @@ function counts() {
   }
   document.title = document.title.replace(/^(\(\d+\) )?/, facts.pending === "0" ? "" : `(${facts.pending}) `);
 }
+
+document.addEventListener("htmx:afterRequest", () => {
+  for (const name of [...held]) {
+    held.delete(name);
+    place(name, latest[name]);
+  }
+});
 
 function settle() {
   // What was held back while a card had the focus or the pointer.
