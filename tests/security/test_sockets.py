@@ -56,6 +56,9 @@ def arena() -> Iterator[Hive]:
             hive.close()
 
 
+pytestmark = pytest.mark.timeout(600)  # twenty thousand answers take their time on a busy machine
+
+
 def door(hive: Hive, name: str) -> Path:
     return hive.runtime / ("manager" if name == "hm1nd" else f"agents/{name}") / "mcp.sock"
 
