@@ -35,7 +35,8 @@ AT_ONCE = 10
 DESCRIPTORS = 1024
 
 
-def hive_under_attack() -> Iterator[Hive]:
+@pytest.fixture(scope="module")
+def arena() -> Iterator[Hive]:
     """A hive whose agents `mallory` and `alice` have their sockets but run nothing, so that all there is is the attack."""
     with ScriptedModel([]) as model:
         hive = Hive(model.url)
@@ -53,11 +54,6 @@ def hive_under_attack() -> Iterator[Hive]:
             yield hive
         finally:
             hive.close()
-
-
-# A hive for the floods, and one for what is only odd.
-arena = pytest.fixture(scope="module", name="arena")(hive_under_attack)
-quiet = pytest.fixture(scope="module", name="quiet")(hive_under_attack)
 
 
 pytestmark = pytest.mark.timeout(600)  # twenty thousand answers take their time on a busy machine
@@ -186,28 +182,28 @@ def wants_an_answer(text: bytes) -> bool:
 
 @pytest.mark.parametrize(("name", "seed", "count"), [("mallory", 1, 14_000), ("hm1nd", 2, 4_000)])
 def test_each_of_the_lines_is_answered_or_the_connection_is_closed(
-    quiet: Hive, name: str, seed: int, count: int
+    arena: Hive, name: str, seed: int, count: int
 ) -> None:
-    before, said = len(quiet.log()), Talk(door(quiet, name), mcp=False)
+    before, said = len(arena.log()), Talk(door(arena, name), mcp=False)
     some = list(nonsense.lines(seed, count))
     for begin in range(0, count, AT_ONCE):
         lines = some[begin : begin + AT_ONCE]
         found = said.answered(lines, f"mark-{begin}")
         if found is None:
             said.close()
-            said = Talk(door(quiet, name), mcp=False)
+            said = Talk(door(arena, name), mcp=False)
         else:
             assert found == sum(map(wants_an_answer, lines)), lines
     said.close()
-    assert not broke(quiet.log()[before:]), quiet.log()[before:][:3000]
+    assert not broke(arena.log()[before:]), arena.log()[before:][:3000]
 
 
 @pytest.mark.parametrize(("name", "seed", "count"), [("mallory", 3, 1_000), ("hm1nd", 4, 1_000)])
-def test_nonsense_in_an_mcp_session_leaves_it_alive_or_ends_it(quiet: Hive, name: str, seed: int, count: int) -> None:
-    before = len(quiet.log())
+def test_nonsense_in_an_mcp_session_leaves_it_alive_or_ends_it(arena: Hive, name: str, seed: int, count: int) -> None:
+    before = len(arena.log())
     for number, text in enumerate(nonsense.lines(seed, count)):
         if number % 50 == 0:
-            said = Talk(door(quiet, name), mcp=True)
+            said = Talk(door(arena, name), mcp=True)
         said.sock.sendall(
             text + b"\n" + json.dumps({"jsonrpc": "2.0", "id": f"m-{number}", "method": "ping"}).encode() + b"\n"
         )
@@ -215,20 +211,20 @@ def test_nonsense_in_an_mcp_session_leaves_it_alive_or_ends_it(quiet: Hive, name
             pass
         if answer is None or number % 50 == 49:
             said.close()
-            said = Talk(door(quiet, name), mcp=True) if answer is None else said
-    assert not broke(quiet.log()[before:]), quiet.log()[before:][:3000]
+            said = Talk(door(arena, name), mcp=True) if answer is None else said
+    assert not broke(arena.log()[before:]), arena.log()[before:][:3000]
 
 
 # ---- whose word it is
 
 
-def test_no_door_takes_another_ones_word(quiet: Hive) -> None:
+def test_no_door_takes_another_ones_word(arena: Hive) -> None:
     """Each verb of every role, over the doors of an agent and of the manager: unknown, or known and nobody else's."""
     every = {verb for verbs in VERBS.values() for verb in verbs}
     for name, role in (("mallory", "agent"), ("hm1nd", "manager")):
         for verb in sorted(every):
             for spoof in ("from", "sender", "caller", "role", "recipient"):
                 with pytest.raises(Refused) as refused:
-                    asyncio.run(ask(door(quiet, name), verb, **{spoof: "operator"}))
+                    asyncio.run(ask(door(arena, name), verb, **{spoof: "operator"}))
                 expected = "bad_params" if verb in VERBS[role] else "unknown_verb"
                 assert refused.value.kind == expected, f"{name} says {verb} with {spoof}"
