@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import time
@@ -66,15 +67,18 @@ class Share:
         self._reading = asyncio.Lock()
         self._rested = 0.0
 
-    async def read(self, line: bytes) -> dict[str, Any]:
-        """`decode(line)`, when it is this socket's turn. What is dear to read is dear to do, so a rest follows."""
+    async def read(self, line: bytes, more: float = 0.0) -> dict[str, Any]:
+        """`decode(line)`, when it is this socket's turn. What is dear to read is dear to do, so a rest follows.
+
+        `more` are the seconds of the loop that it is known to cost besides.
+        """
         async with self._reading:
             await asyncio.sleep(max(0.0, self._rested - BURST - time.monotonic()))
             begun = time.thread_time()
             try:
                 return decode(line)
             finally:
-                self._rested = max(self._rested, time.monotonic()) + REST * (time.thread_time() - begun)
+                self._rested = max(self._rested, time.monotonic()) + REST * (time.thread_time() - begun + more)
 
 
 Verb = Callable[[Peer, str, dict[str, Any]], Awaitable[Any]]
@@ -200,7 +204,10 @@ class Connection:
         """
         async with contextlib.AsyncExitStack() as place:
             # Before it is read: what waits for its turn waits as bytes, in the peer's own memory.
+            crowded = self.share.places.locked()
             await place.enter_async_context(self.share.places)
+            if crowded and self._gone():
+                raise ConnectionResetError("nobody is there to want it any more")
             try:
                 request = await self.share.read(line)
             except Refused as refusal:
@@ -218,6 +225,17 @@ class Connection:
             self.running[task] = method
             task.add_done_callback(lambda done: self.running.pop(done, None))
         return False
+
+    def _gone(self) -> bool:
+        """Whether the peer has closed both ways (poll(2), POLLHUP), not only said its last word.
+
+        What it had sent by then would be done for nobody: of a flood, for minutes.
+        """
+        if self.writer.is_closing():
+            return True
+        ends = select.poll()
+        ends.register(self.writer.get_extra_info("socket"), 0)
+        return bool(ends.poll(0))
 
     async def _line(self) -> bytes:
         """The next line without its end; b'' when the peer has hung up, said too much or been silent too long."""

@@ -23,6 +23,9 @@ from . import __version__
 from .caller import Caller
 from .verbs import call
 
+# Seconds of the loop that the `mcp` package takes for a message, its answer and the models of both.
+COST = 0.001
+
 log = logging.getLogger("hive.tools")
 
 # The CLI replaces a result of 51,000 characters by a preview: a body is cut well below, with the way to read the rest.
@@ -139,7 +142,7 @@ async def _read(
     async with to_server:
         while line:
             try:
-                await share.read(line)
+                await share.read(line, COST)
                 message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
                 await asked.note(message)
                 await to_server.send(SessionMessage(message))

@@ -120,6 +120,19 @@ def idle(arena: Hive) -> int:
     return psutil.Process(arena.daemon.pid).memory_info().rss
 
 
+def test_a_flood_whose_peer_has_gone_leaves_no_work_behind(arena: Hive) -> None:
+    attacked(arena, "flood_without_ids")
+    until(lambda: serves(door(arena, "mallory")), "the socket answers its agent again", 15)
+
+
+def serves(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as answers:
+        sock.settimeout(20)
+        sock.connect(str(path))
+        sock.sendall(line("why"))
+        return "result" in json.loads(answers.readline())
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_costs_the_daemon_no_memory_and_its_neighbours_no_time(arena: Hive, idle: int, attack: str) -> None:
     said = len(arena.log())
