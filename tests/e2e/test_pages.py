@@ -131,6 +131,18 @@ def test_approving_by_a_click(pages, tab):
     assert (row["state"], row["decided_from"]) == ("approved", "the dashboard at 127.0.0.1")
 
 
+def test_a_decision_is_not_taken_back_by_what_was_served_before_it(pages, tab):
+    id_ = pages("ask", name="sonar", why="a second reader")
+    card = tab.locator(f"#approval-{id_}")
+    expect(card).to_contain_text("a second reader")
+    tab.evaluate("() => { window.before = latest.approvals }")
+    card.get_by_role("button", name=re.compile("Approve")).click()
+    expect(card).to_contain_text("Approved by operator")
+    tab.evaluate("() => place('approvals', before)")
+    tab.wait_for_timeout(300)
+    expect(card).to_contain_text("Approved by operator")
+
+
 def test_denying_with_a_reason(pages, tab):
     id_ = pages("ask", name="sonar", why="a second reader")
     card = tab.locator(f"#approval-{id_}")

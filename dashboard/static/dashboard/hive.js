@@ -78,8 +78,10 @@ function place(name, html) {
   const list = $(`#part-${name}`);
   if (!list) return;
   latest[name] = html;
-  // Who waits for an answer has to be there still when it comes, for htmx starts there; a card is what is answered.
-  if (name !== "approvals" && list.querySelector(".htmx-request")) return held.add(name);
+  // Who waits for an answer has to be there still when it comes, for htmx starts there; a card is what is answered. And the
+  // answer itself is left alone while htmx settles it: until then it has its forerunner's class, and not yet the focus.
+  const under = name === "approvals" ? ".htmx-settling" : ".htmx-request, .htmx-settling";
+  if (list.querySelector(under)) return held.add(name);
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
   const wanted = [...fresh.content.children];
@@ -93,13 +95,16 @@ function place(name, html) {
   let next = list.firstElementChild;
   for (const element of wanted) {
     const old = document.getElementById(element.id);
-    const shown = old && old.served === element.outerHTML ? old : renewed(old, element);
+    const shown = old && stands(old, element) ? old : renewed(old, element);
     if (old && old === next) next = shown;
     if (shown !== next) list.insertBefore(shown, next);
     else next = next.nextElementSibling;
   }
   counts();
 }
+
+// A decision stands: what says that it still waits was served before, and only comes after the answer.
+const stands = (old, element) => old.served === element.outerHTML || (old.matches("article.done") && element.matches(CARD));
 
 const busy = (element) => element.matches(CARD) && (element.contains(document.activeElement) || element.matches(":hover"));
 
@@ -146,12 +151,13 @@ function counts() {
   document.title = document.title.replace(/^(\(\d+\) )?/, facts.pending === "0" ? "" : `(${facts.pending}) `);
 }
 
-document.addEventListener("htmx:afterRequest", () => {
-  for (const name of [...held]) {
-    held.delete(name);
-    place(name, latest[name]);
-  }
-});
+function letGo() {
+  const names = [...held];
+  held.clear();
+  for (const name of names) place(name, latest[name]);
+}
+document.addEventListener("htmx:afterRequest", letGo);
+document.addEventListener("htmx:afterSettle", () => setTimeout(letGo));
 
 function settle() {
   // What was held back while a card had the focus or the pointer.
