@@ -38,16 +38,15 @@ class Mailbox(models.Model):
         return self.name
 
     @classmethod
-    def taking(cls, name: str) -> "Mailbox":
-        """The open mailbox of that name, or Refused with the nearest one there is."""
-        box = cls.objects.filter(name=name).first()
-        if box is None:
-            near = difflib.get_close_matches(name, cls.objects.filter(open=True).values_list("name", flat=True), 1)
+    def must_take(cls, name: str) -> None:
+        """Refused where no mailbox of that name is open, with the nearest one there is."""
+        found = hot.rows(hot.OPEN, name=name)
+        if not found:
+            near = difflib.get_close_matches(name, [other for (other,) in hot.rows(hot.OPEN_NAMES)], 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise Refused("not_found", f"Nobody is called {name[:40]!r}.{hint}", "unknown_recipient")
-        if not box.open:
+        if not found[0][0]:
             raise Refused("refused", f"{name} takes no messages: it was destroyed.", "recipient_gone")
-        return box
 
     def close(self, reason: str) -> None:
         """Nobody will ever read here again: what is undelivered is dead, and its senders are told."""
@@ -142,9 +141,9 @@ class Message(models.Model):
             reached("send.within")
             publish_on_commit(f"inbox:{to}", "messages")
             return queued
-        if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
-            return already.as_json()
-        Mailbox.taking(to)
+        if cid and (already := hot.sent(sender, cid)):
+            return already
+        Mailbox.must_take(to)
         if not room:
             raise disk.refusal()
         raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
@@ -277,6 +276,10 @@ class Lease(models.Model):
     @classmethod
     def hold(cls, turn: str, recipient: str, seconds: float) -> None:
         hot.rows(hot.HOLD, turn=turn, recipient=recipient, boot=boot_id(), until=boot_clock() + seconds)
+
+    @classmethod
+    def known(cls, turn: str) -> bool:
+        return bool(hot.rows(hot.KNOWN, turn=turn))
 
     @classmethod
     def renew(cls, turn: str, recipient: str, seconds: float) -> None:
