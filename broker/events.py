@@ -71,7 +71,7 @@ def offer(topics: Iterable[str]) -> Iterator[tuple[asyncio.Future, Any]]:
     """What the takers find in the transaction that is open; it is theirs once that is committed."""
     for topic in topics:
         for taker in _takers.get(topic, ())[:ASKED]:
-            if not taker.found.done() and (found := taker.take()):
+            if not taker.served and not taker.found.done() and (found := taker.serve()):
                 yield taker.found, found
                 break
 
@@ -116,7 +116,7 @@ class Taker:
     and None when there is nothing to be found at all.
     """
 
-    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "take", "topic", "write")
+    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "write")
 
     def __init__(
         self, topic: str, take: Callable[[], Any], nothing: Any, write: Callable[..., asyncio.Future], seconds: float
@@ -125,7 +125,7 @@ class Taker:
         self.topic, self.take, self.nothing, self.write = topic, take, nothing, write
         self.found: asyncio.Future = loop.create_future()
         self.found.add_done_callback(self._end)
-        self._looks = self._again = self._over = False
+        self._looks = self._again = self._over = self.served = False
         _takers[topic].append(self)
         self._timer = loop.call_later(seconds, self._last) if seconds else None
         if not seconds:
@@ -139,7 +139,13 @@ class Taker:
         self._again = self._looks
         if not self._looks:
             self._looks = True
-            self.write(self.take, whole=True).add_done_callback(self._looked)
+            self.write(self.serve, whole=True).add_done_callback(self._looked)
+
+    def serve(self) -> Any:
+        """`take`; whoever was served in a transaction is offered nothing more before it is committed."""
+        found = self.take()
+        self.served = bool(found)
+        return found
 
     def _last(self) -> None:
         self._over = True

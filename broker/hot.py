@@ -47,16 +47,15 @@ CLAIM = """
             AND NOT EXISTS (SELECT 1 FROM broker_message WHERE turn = :turn AND state = 'claimed' AND key = :key)
         ORDER BY id LIMIT :most
     )
-    RETURNING {columns}
+    RETURNING {columns}, (SELECT role FROM broker_mailbox WHERE name = sender)
 """
 CLAIMED = """
-    SELECT {columns} FROM broker_message
+    SELECT {columns}, (SELECT role FROM broker_mailbox WHERE name = sender) FROM broker_message
     WHERE turn = :turn AND state = 'claimed' AND recipient = :recipient AND key = :key ORDER BY id
 """
 SENT = "SELECT {columns} FROM broker_message WHERE sender = :sender AND cid = :cid"
 OPEN = "SELECT open FROM broker_mailbox WHERE name = :name"
 OPEN_NAMES = "SELECT name FROM broker_mailbox WHERE open"
-ROLE = "SELECT role FROM broker_mailbox WHERE name = :name"
 ACK = """
     UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = '',
         aged = COALESCE((SELECT seconds FROM broker_age WHERE id = 1), 0)
@@ -113,7 +112,7 @@ def on(own: sqlite3.Connection) -> Iterator[None]:
 
 def now() -> str:
     """As Django writes a datetime into SQLite."""
-    return stored(datetime.now(UTC))
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
 
 
 def stored(moment: datetime) -> str:
@@ -164,9 +163,9 @@ def sent(sender: str, cid: str) -> dict[str, Any] | None:
 
 
 def as_json(row: tuple) -> dict[str, Any]:
-    whole = plain(row)
-    [(role,)] = rows(ROLE, name=whole["sender"]) or [("agent",)]
-    return whole | {"sender_role": role}
+    whole = plain(row[:-1])
+    whole["sender_role"] = row[-1] or "agent"
+    return whole
 
 
 def plain(row: tuple) -> dict[str, Any]:

@@ -33,11 +33,12 @@ class Share:
 
         `more` are the seconds of the loop that it is known to cost besides.
         """
-        begun = time.thread_time()
+        begun = time.monotonic()
         try:
             return decode(line)
         finally:
-            self._rested = max(self._rested, time.monotonic()) + REST * (time.thread_time() - begun + more)
+            now = time.monotonic()
+            self._rested = max(self._rested, now) + REST * (now - begun + more)
 
     async def read_in_turn(self, line: bytes, more: float) -> dict[str, Any]:
         """As `read`, once it may."""

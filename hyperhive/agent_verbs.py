@@ -45,10 +45,10 @@ def claimed(name: str, turn: str, key: str, lease: float) -> dict | None:
 
     Empty while it may get none, None when nothing waits at all.
     """
+    if not Message.any_for(name, turn):
+        return None
     may = not Container.takes_no_message(name) or Lease.known(turn)
-    if may and (messages := Message.take(name, turn, key, lease)):
-        return {"messages": messages}
-    return {} if Message.any_for(name, turn) else None
+    return {"messages": messages} if may and (messages := Message.take(name, turn, key, lease)) else {}
 
 
 async def renew(caller: Caller, turn: Id, lease: Seconds = 90, wait: Annotated[float, Field(ge=0, le=20)] = 0) -> dict:

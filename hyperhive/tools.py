@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
+from broker.ids import new_id
 from broker.share import Share
 from broker.wire import DRAIN, IN_FLIGHT, LINE_TIME, Peer, Refused, encode
 
@@ -215,7 +215,7 @@ async def _call(caller: Caller, name: str, arguments: dict[str, Any], meta: dict
     """One tool call as a verb. The relay's turn and key make a call that is repeated after a restart the same call."""
     if unknown := set(arguments) - set(TOOLS[caller.role][name].params):
         raise Refused("bad_params", f"{name} has no parameter {sorted(unknown)[0][:40]!r}.")
-    turn, key = meta.get("hive/turn"), meta.get("hive/key") or uuid.uuid4().hex
+    turn, key = meta.get("hive/turn"), meta.get("hive/key") or new_id()
     return await HOW.get(name, _plainly)(caller, name, arguments, turn, key)
 
 
