@@ -38,6 +38,7 @@ POST = """
     RETURNING id, chain, hop
 """
 
+# In a RETURNING a column has no type, and without the cast the index on names would not serve.
 # Nothing while another turn of the recipient holds a lease, or when this very call has claimed before.
 CLAIM = """
     UPDATE broker_message SET state = 'claimed', attempt = attempt + 1, turn = :turn, key = :key, claimed_at = :now
@@ -47,7 +48,7 @@ CLAIM = """
             AND NOT EXISTS (SELECT 1 FROM broker_message WHERE turn = :turn AND state = 'claimed' AND key = :key)
         ORDER BY id LIMIT :most
     )
-    RETURNING {columns}, (SELECT role FROM broker_mailbox WHERE name = sender)
+    RETURNING {columns}, (SELECT role FROM broker_mailbox WHERE name = CAST(sender AS TEXT))
 """
 CLAIMED = """
     SELECT {columns}, (SELECT role FROM broker_mailbox WHERE name = sender) FROM broker_message
