@@ -42,7 +42,7 @@ class Share:
 
     async def read_in_turn(self, line: bytes, more: float) -> dict[str, Any]:
         """As `read`, once it may."""
-        while rest := self.rest():
+        while rest := self.rest():  # noqa: ASYNC110 (another session of the socket may have taken its turn meanwhile)
             await asyncio.sleep(rest)
         return self.read(line, more)
 
@@ -69,9 +69,9 @@ class Share:
     async def place(self) -> AsyncIterator[None]:
         """One of the places, for as long as the block takes."""
         while not self.places:
-            turn = asyncio.get_running_loop().create_future()
-            self.wait(lambda turn=turn: turn.done() or turn.set_result(None))
-            await turn
+            turn = asyncio.Event()
+            self.wait(turn.set)
+            await turn.wait()
         self.places -= 1
         try:
             yield

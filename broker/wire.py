@@ -222,7 +222,8 @@ class Connection(asyncio.BufferedProtocol):
             # What waits for its turn waits as bytes, and the rest of it in the peer's own memory.
             if not share.places or share.rest():
                 self._stall()
-                return share.wait(self._go_on)
+                share.wait(self._go_on)
+                return
             line = bytes(rest[:end])
             del rest[: end + 1]
             self._scanned = 0
@@ -239,7 +240,8 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """What a peer that has gone had sent is done for nobody: of a flood, for minutes."""
         if self._gone():
-            return self.transport.abort()
+            self.transport.abort()
+            return
         self._stalled = False
         self._take_lines()
         if not self._stalled and not self._unread:
@@ -258,33 +260,37 @@ class Connection(asyncio.BufferedProtocol):
 
         A frame of its own, because a line of 256 KiB can be 6 MB of objects, which must not outlive their answer.
         """
-        door = self.door
         try:
-            request = door.share.read(line)
+            request = self.door.share.read(line)
         except Refused as refusal:
-            return self._say(None, error=said(refusal))
+            self._say(None, error=said(refusal))
+            return
         id_, method = request.get("id"), request.get("method")
-        if method == "initialize" and door.session and not self.running:
-            return self._hand_over(line, door.session)
-        if len(self.running) >= IN_FLIGHT:
-            return self._say(id_, error=said(Refused("busy", "Too many requests are under way here.")))
-        if not isinstance(id_, str | int | None) or isinstance(id_, bool):
-            return self._say(None, error=said(Refused("invalid_request", "An id is a string or a whole number.")))
-        under_way = Request("id" in request, id_, str(method))
+        if method == "initialize" and self.door.session and not self.running:
+            self._hand_over(line, self.door.session)
+        elif len(self.running) >= IN_FLIGHT:
+            self._say(id_, error=said(Refused("busy", "Too many requests are under way here.")))
+        elif not isinstance(id_, str | int | None) or isinstance(id_, bool):
+            self._say(None, error=said(Refused("invalid_request", "An id is a string or a whole number.")))
+        else:
+            self._begin(request, Request("id" in request, id_, str(method)))
+
+    def _begin(self, request: dict[str, Any], under_way: Request) -> None:
         try:
-            future = asyncio.ensure_future(self._begin(request, method))
-        except Refused as refusal:
-            return self._answer(under_way, refusal)
-        except Exception as error:  # whatever broke in a verb: its caller hears of it and the daemon goes on
-            return self._answer(under_way, error)
+            future = asyncio.ensure_future(self._asked(request))
+        except (
+            Exception
+        ) as error:  # a refusal, or whatever broke in a verb: its caller hears of it and the daemon goes on
+            self._failed(under_way, error)
+            return
         # A poll needs no place for as long as it waits.
-        if method not in door.polls:
-            door.share.places -= 1
+        if under_way.method not in self.door.polls:
+            self.door.share.places -= 1
         self.running[future] = under_way
         future.add_done_callback(self._done)
 
-    def _begin(self, request: dict[str, Any], method: Any) -> Awaitable[Any]:
-        params = request.get("params", {})
+    def _asked(self, request: dict[str, Any]) -> Awaitable[Any]:
+        method, params = request.get("method"), request.get("params", {})
         if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
             raise Refused("invalid_request", 'A request needs "jsonrpc": "2.0" and a "method".')
         if not isinstance(params, dict):
@@ -299,16 +305,16 @@ class Connection(asyncio.BufferedProtocol):
             self.door.share.give()
         if not future.cancelled():
             failure = future.exception()
-            self._answer(under_way, failure) if failure else self._result(under_way, future.result())
+            self._failed(under_way, failure) if failure else self._succeeded(under_way, future.result())
         if self.running or self._lingers:
             return
         self._close() if self._ended else self._wait_for_more()
 
-    def _result(self, request: Request, result: Any) -> None:
+    def _succeeded(self, request: Request, result: Any) -> None:
         if request.answered:
             self._say(request.id, result=result)
 
-    def _answer(self, request: Request, failure: BaseException) -> None:
+    def _failed(self, request: Request, failure: BaseException) -> None:
         if not isinstance(failure, Refused):
             log.error("%s over %s failed", request.method[:40], self.door.name, exc_info=failure)
             failure = Refused("internal", f"{request.method[:40]} failed inside the hive: its log says why.")

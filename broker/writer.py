@@ -166,13 +166,13 @@ class Writer:
                 answers = self._some()
                 count = len(answers)
                 answers += [Answer(future, result, None) for future, result in events.offer(topics)]
-        except Exception:  # another process holds the database, or a job broke: the thread waits, and tells it from the others
+        except Exception:  # the thread waits for who else holds the database, and tells a broken job from the others
             undo(own)
             self.turn.release()
             return False
         batch = Batch(self.coming[:count], answers, topics)
         self.coming = self.coming[count:]
-        commit = partial(self._flush, own, batch, self.loop)
+        commit = partial(self._flush, own, batch, asyncio.get_running_loop())
         if own.total_changes == before:
             commit()
         else:

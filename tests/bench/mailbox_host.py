@@ -32,8 +32,8 @@ async def serve(root: Path, names: list[str]) -> None:
     from broker import events, wire
     from broker.models import Mailbox
     from hyperhive import doors
-    from hyperhive.collector import settle
     from hyperhive.caller import Caller, writer
+    from hyperhive.collector import settle
 
     writer.start()
     events.start(asyncio.get_running_loop())

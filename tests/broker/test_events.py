@@ -1,7 +1,6 @@
 """Long polls: each look costs a transaction, so none is made in vain, and none is missed."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,8 +36,8 @@ class Box:
 
 
 @pytest.fixture
-def box(request: pytest.FixtureRequest) -> Iterator[Box]:
-    yield Box(f"inbox:{request.node.name}")
+def box(request: pytest.FixtureRequest) -> Box:
+    return Box(f"inbox:{request.node.name}")
 
 
 async def turns(count: int = 5) -> None:
