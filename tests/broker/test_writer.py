@@ -109,7 +109,7 @@ def test_a_caller_that_went_away_does_not_undo_what_was_begun(writer: Writer) ->
 
 
 async def ready(writer: Writer) -> None:
-    while writer.own is None:
+    while writer.own is None:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
