@@ -58,6 +58,15 @@ def index(request: Request) -> HttpResponse:
 
 
 @require_GET
+def approval(request: Request, approval: int) -> HttpResponse:
+    """One request, also where its difference is too long for a card."""
+    try:
+        return render(request, "dashboard/approval.html", {"approval": Approval.numbered(approval)})
+    except Refused as refusal:
+        return refused(request, str(refusal), 404)
+
+
+@require_GET
 def output(request: Request, name: str) -> HttpResponse:
     try:
         text, _ = Container.named(name).logs(limit=OUTPUT)
