@@ -54,7 +54,7 @@ ACTS: dict[str, Callable[[Container], Any]] = {
 
 @require_GET
 def index(request: Request) -> HttpResponse:
-    return render(request, "dashboard/index.html", parts.page(request.GET.get("state", ""), request.GET.get("q", "")))
+    return render(request, "dashboard/index.html", parts.page(request.GET))
 
 
 @require_GET

@@ -14,7 +14,7 @@ from agents.models import STATES
 from approvals.models import Approval
 from broker.clean import clean as cleaned
 from broker.models import OPERATOR, Message
-from dashboard import diffs, parts, plots, signs
+from dashboard import badges, diffs, parts, plots, signs
 from dashboard import qr as qrs
 from lifecycle import vitals as vitals_
 from lifecycle.difference import diff as difference
@@ -200,6 +200,18 @@ def plotted(what: str, unit: str, one: vitals_.Series) -> SafeString:
 @register.inclusion_tag("dashboard/_signs.html")
 def vitals(name: str) -> dict[str, Any]:
     return signs.signs(name)
+
+
+@register.inclusion_tag("dashboard/_counts.html")
+def counts(name: str) -> dict[str, Any]:
+    return {"name": name, "counts": badges.badges(name)}
+
+
+@register.inclusion_tag("dashboard/_tabs.html")
+def agent_tabs(name: str, tab: str, tabs: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """An agent's pages, each with how much there is; what changes it afterwards is a part of its own."""
+    found = badges.badges(name)
+    return {"tab": tab, "tabs": [(word, paint, address, found.get(word)) for word, paint, address in tabs]}
 
 
 @register.inclusion_tag("dashboard/_asks.html")

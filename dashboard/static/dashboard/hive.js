@@ -72,6 +72,8 @@ function showLink() {
 
 // ---- parts: lists of elements with ids --------------------------------------------------------------------------------
 
+// Part -> puts what it is to show in the order that this tab wants it in.
+const arrange = {};
 const latest = {}, held = new Set();
 
 function place(name, html) {
@@ -84,7 +86,7 @@ function place(name, html) {
   if (list.querySelector(under)) return held.add(name);
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
-  const wanted = [...fresh.content.children];
+  const wanted = arrange[name]?.([...fresh.content.children]) || [...fresh.content.children];
   const ids = new Set(wanted.map((element) => element.id));
   if ([...list.children].some(busy)) {
     // Nothing moves a card that is in use: what is new comes after it, all else waits until it is let go.
@@ -141,10 +143,10 @@ function token() {
 }
 
 function counts() {
-  const facts = $("#v-agents")?.dataset;
+  const facts = $("#v-agents, #part-counts > *")?.dataset;
   if (!facts) return;
   for (const badge of document.querySelectorAll("[data-count]")) {
-    const count = facts[badge.dataset.count];
+    const count = facts[badge.dataset.count] ?? badge.textContent;
     badge.textContent = count;
     badge.hidden = count === "0";
   }
@@ -162,6 +164,26 @@ document.addEventListener("htmx:afterSettle", () => setTimeout(letGo));
 function settle() {
   // What was held back while a card had the focus or the pointer.
   for (const [name, html] of Object.entries(latest)) if ($(`#part-${name}`)?.querySelector(CARD)) place(name, html);
+}
+
+// ---- what the page is narrowed to, which its address keeps ------------------------------------------------------------
+
+const narrowed = () => new URLSearchParams(location.search);
+
+function narrow(words) {
+  const all = narrowed();
+  for (const [name, value] of Object.entries(words)) value ? all.set(name, value) : all.delete(name);
+  history.replaceState(null, "", location.pathname + (all.size ? `?${all}` : ""));
+}
+
+function pressed(chips, name, value, counts) {
+  for (const chip of chips.children) {
+    const own = chip.dataset[name];
+    if (own === value) chip.setAttribute("aria-current", "true");
+    else chip.removeAttribute("aria-current");
+    const count = chip.querySelector("span"), now = String(counts[own] || 0);
+    if (count && count.textContent !== now) count.textContent = now;
+  }
 }
 
 // ---- the log ----------------------------------------------------------------------------------------------------------
