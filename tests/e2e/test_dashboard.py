@@ -337,6 +337,51 @@ def test_jobs_and_vitals_are_live(pages, tab):
     expect(tab.locator("#v-spark svg")).to_have_attribute("aria-label", re.compile("lately 0"))
 
 
+def test_the_events_of_all_can_be_paused(pages, tab):
+    def event(text):
+        pages("event", agent="scout", kind="log", payload={"text": text})
+
+    event("before")
+    expect(tab.locator("#events-list")).to_contain_text("before")
+    tab.keyboard.press("p")
+    event("meanwhile")
+    go_on = tab.get_by_role("button", name="go on, 1 new")
+    expect(go_on).to_have_attribute("aria-pressed", "true")
+    expect(tab.locator("#events-list")).not_to_contain_text("meanwhile")
+    go_on.click()
+    expect(tab.locator("#events-list")).to_contain_text("meanwhile")
+
+
+def test_nothing_waits_and_what_was_decided_last(pages, tab):
+    none = tab.locator("#approvals-none")
+    expect(none).to_contain_text("what the swarm wants to change is asked here")
+    number = pages("ask", name="sonar", why="a second reader")
+    expect(none).to_have_count(0)
+    pages("deny", id=number)
+    expect(none).to_contain_text(re.compile(rf"the last decision was #{number}, \d s ago"))
+    none.get_by_role("link").click()
+    expect(tab.get_by_role("heading", name=f"Request #{number}")).to_be_visible()
+    expect(tab.locator("main")).to_contain_text("Denied by operator")
+
+
+def test_a_screen_on_the_wall_has_nothing_to_press(pages, tab):
+    pages("ask", name="sonar", why="a second reader")
+    pages("dead", message=pages("send", sender="hm1nd", to="scout", body="are you there?"))
+    pages("send", sender="scout", to="operator", body="three papers")
+    for path in ("/?kiosk=1&sort=-inbox", "/agents/scout/?kiosk=1"):
+        tab.goto(pages.url + path)
+        live(tab)
+        expect(tab.get_by_text("three papers").first).to_be_visible()
+        pressed = tab.eval_on_selector_all(
+            "button, [type=submit], a[data-ask], textarea, input[type=checkbox]",
+            "all => all.filter(it => it.checkVisibility() && !it.matches('.log-pause, .chips *, .seek *')).map(it => it.outerHTML)",
+        )
+        assert pressed == [], path
+    tab.goto(f"{pages.url}/?kiosk=1")
+    tab.locator("#chips").get_by_role("link", name="idle").click()
+    expect(tab).to_have_url(f"{pages.url}/?kiosk=1&state=idle")
+
+
 # ---- a new hive, and no script ----------------------------------------------------------------------------------------
 
 

@@ -294,3 +294,32 @@ def test_no_page_is_wider_than_the_screen(pages, tab, width, tmp_path):
         if width < 1000:
             continue
         assert tab.locator(".tabs-m").is_hidden()
+
+
+# ---- times ------------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_those_of_the_place_or_utc(chromium, pages):
+    """In a browser that is five and a half hours ahead; the choice is kept as the look is."""
+    context = chromium.new_context(timezone_id="Asia/Kolkata")
+    page = context.new_page()
+    page.goto(f"{pages.url}/login#{pages('mint')}")
+    page.wait_for_url(f"{pages.url}/")
+    live(page)
+    text_event(pages, "scout", "hello")
+    time_of_it = page.locator("#events-list time").last
+    expect(time_of_it).to_have_text("11-23 01:44")
+    expect(time_of_it).to_have_attribute("title", "2026-11-22 20:14:02 UTC, 2026-11-23 01:44:02 here")
+    pages("send", sender="scout", to="hm1nd", body="just now")
+    expect(page.locator("#part-flow time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(page.locator("#clock")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    page.locator("summary", has_text="prefs").click()
+    page.get_by_label("UTC").check()
+    page.get_by_role("button", name="keep").click()
+    live(page)
+    expect(time_of_it).to_have_text("11-22 20:14")
+    expect(time_of_it).to_have_attribute("title", "2026-11-22 20:14:02 UTC")
+    expect(page.locator("#clock")).to_contain_text("UTC")
+    page.reload()
+    expect(time_of_it).to_have_text("11-22 20:14")
+    context.close()

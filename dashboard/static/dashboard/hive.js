@@ -227,16 +227,25 @@ function span(seconds) {
   return count < 5 && rest ? `${count} ${unit} ${rest} ${less}` : `${count} ${unit}`;
 }
 
+// Swedish is how a date is written as ISO 8601 has it.
+const zoned = (timeZone) => new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle: "medium", timeZone });
+const inUtc = document.documentElement.dataset.times === "utc", utc = zoned("UTC"), here = inUtc ? utc : zoned();
+
 function tick() {
   const now = Date.now() + link.skew;
   for (const time of document.querySelectorAll("time.age")) {
     const words = span((now - Date.parse(time.dateTime)) / 1000) + (time.dataset.after || "");
     if (time.textContent !== words) time.textContent = words;
   }
-  for (const time of document.querySelectorAll("time.clock:not([data-local])")) {
-    time.textContent = new Date(time.dateTime).toLocaleTimeString("en-GB");
-    time.dataset.local = "";
+  const today = here.format(now);
+  for (const time of document.querySelectorAll("time:not([data-here])")) {
+    const at = Date.parse(time.dateTime), words = here.format(at);
+    time.dataset.here = "";
+    time.title = `${utc.format(at)} UTC` + (inUtc ? "" : `, ${words} here`);
+    // Of another day the date tells more than the second.
+    if (time.matches(".clock")) time.textContent = words.slice(0, 10) === today.slice(0, 10) ? words.slice(11) : words.slice(5, 16);
   }
+  $("#clock").textContent = today.slice(11) + (inUtc ? " UTC" : "");
 }
 
 // ---- forms ------------------------------------------------------------------------------------------------------------
