@@ -179,6 +179,7 @@ def shown_badges(html: str) -> dict[str, str]:
 def place(agent):
     """Its /state, of which other tests see nothing."""
     place = paths.state_dir("scout")
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     yield place
     shutil.rmtree(place)

@@ -374,7 +374,8 @@ def test_a_screen_on_the_wall_has_nothing_to_press(pages, tab):
         expect(tab.get_by_text("three papers").first).to_be_visible()
         pressed = tab.eval_on_selector_all(
             "button, [type=submit], a[data-ask], textarea, input[type=checkbox]",
-            "all => all.filter(it => it.checkVisibility() && !it.matches('.log-pause, .chips *, .seek *')).map(it => it.outerHTML)",
+            "all => all.filter(it => it.checkVisibility() && !it.matches('.log-pause, .chips *, .seek *'))"
+            ".map(it => it.outerHTML)",
         )
         assert pressed == [], path
     tab.goto(f"{pages.url}/?kiosk=1")
