@@ -117,6 +117,26 @@ def test_a_refused_message_keeps_its_text(pages, tab):
     tab.complaints.clear()  # the 400 that was meant
 
 
+def test_what_the_hive_does_not_hear_is_said_and_kept(pages, tab):
+    pages("ask", name="sonar", why="a second reader")
+    field, send = tab.get_by_label("message", exact=True), tab.get_by_role("button", name="Send")
+    field.fill("half a thought")
+    approve = tab.get_by_role("button", name=re.compile("^Approve"))
+    expect(approve).to_be_visible()
+    pages.kill()
+    approve.click()
+    expect(tab.locator("#toast.bad")).to_have_text(re.compile("The hive did not answer: try again."))
+    expect(send).to_be_disabled(timeout=15000)
+    expect(tab.locator(".compose")).to_contain_text("the draft is kept until the link is back")
+    pages.start()
+    live(tab)
+    expect(send).to_be_enabled()
+    send.click()
+    expect(tab.locator("#toast")).to_contain_text("waits for hm1nd")
+    assert [message["body"] for message in pages("messages")] == ["half a thought"]
+    tab.complaints.clear()  # a link that was lost, and a request without an answer
+
+
 def test_approving_by_a_click(pages, tab):
     id_ = pages("ask", name="sonar", why="a second reader")
     card = tab.locator(f"#approval-{id_}")

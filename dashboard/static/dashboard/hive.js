@@ -66,8 +66,14 @@ function showLink() {
   const words = live ? "live" : `no link · ${old}`;
   if (sign.textContent !== words) sign.textContent = words;
   // A short gap is nobody's business.
-  $("#banner").hidden = live || Date.now() - link.heard < 3000;
+  const lost = !live && Date.now() - link.heard >= 3000;
   $("#stale").textContent = old;
+  if ($("#banner").hidden !== lost) return;
+  $("#banner").hidden = !lost;
+  for (const form of document.querySelectorAll("form[data-draft]")) {
+    form.querySelector("[type=submit]").disabled = lost;
+    form.querySelector("[data-lost]").hidden = !lost;
+  }
 }
 
 // ---- parts: lists of elements with ids --------------------------------------------------------------------------------
@@ -260,6 +266,15 @@ function done(event) {
   done.timer = setTimeout(() => $("#toast:not(.bad)")?.replaceChildren(), 6000);
 }
 
+function unanswered() {
+  const toast = $("#toast"), mark = document.createElement("b"), words = document.createElement("span");
+  mark.ariaHidden = "true";
+  [mark.textContent, words.textContent] = ["✕", "The hive did not answer: try again."];
+  toast.setAttribute("role", "alert");
+  toast.className = "toast bad";
+  toast.replaceChildren(mark, words);
+}
+
 function drafts() {
   for (const form of document.querySelectorAll("form[data-draft]")) {
     const field = form.querySelector("textarea"), key = `draft:${form.dataset.draft}`;
@@ -286,6 +301,7 @@ drafts();
 tick();
 setInterval(tick, 1000);
 body.addEventListener("htmx:afterRequest", done);
+body.addEventListener("htmx:sendError", unanswered);
 addEventListener("hashchange", signIn);
 if (body.dataset.live) {
   const log = $("#events-list")?.parentElement;

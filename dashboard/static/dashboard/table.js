@@ -51,7 +51,8 @@
     return column ? first.sort((a, b) => way * by(column)(a, b)) : first;
   }
 
-  const used = () => rows.matches(":hover") || rows.contains(document.activeElement);
+  const points = matchMedia("(hover: hover)"); // a finger that is gone leaves its :hover behind
+  const used = () => (points.matches && rows.matches(":hover")) || rows.contains(document.activeElement);
 
   // No button moves away from under a pointer or with the focus: until they leave, rows stay where they are.
   arrange.containers = (wanted) => {
