@@ -68,14 +68,17 @@ ROWS: dict[str, tuple[Callable[[str], dict[str, Any]], tuple[str, ...]]] = {
     "login": (login, ("agent:{}",)),
     "vitals": (only_name, ("vitals", "agent:{}")),
     "asks": (only_name, ("approvals",)),
+    "counts": (only_name, ("messages", "approvals", "agent:{}")),
 }
 # Page -> the parts that it has, besides the head of all.
 PARTS = {
-    "live": ("heads", "flow", "vitals", "asks"),
-    "inbox": ("flow",),
-    "turns": ("turns",),
-    "login": ("login",),
-    "vitals": ("vitals",),
+    "live": ("counts", "heads", "flow", "vitals", "asks"),
+    "inbox": ("counts", "flow"),
+    "notes": ("counts",),
+    "config": ("counts",),
+    "turns": ("counts", "turns"),
+    "login": ("counts", "login"),
+    "vitals": ("counts", "vitals"),
 }
 
 

@@ -17,6 +17,7 @@ from lifecycle import notes
 from lifecycle.difference import diff
 from lifecycle.models import Container
 
+from . import diffs
 from .views import Request, door, refused, whence
 
 HISTORY = 50  # configurations that are listed
@@ -75,7 +76,8 @@ def change(row: Container, history: list[dict[str, str]], rev: str) -> dict[str,
     before = intake.read(row, history[at + 1]["rev"]) if at + 1 < len(history) else ""
     return {
         "shown": dated(history[at]),
-        "lines": diff(before.encode(), text.encode()),
+        "diff": diffs.shown(diff(before.encode(), text.encode()), diffs.PAGE),
+        "label": f"Difference of {history[at]['rev'][:12]}",
         "changes": intake.changes(before, text),
         "applied": text == row.source,
     }

@@ -13,12 +13,13 @@ YEAR = 365 * 24 * 3600  # seconds
 CHOICES: dict[str, tuple[str, dict[str, str]]] = {
     "theme": ("theme", {"dark": "dark", "light": "light", "system": "as the system has it"}),
     "labels": ("labels", {"leet": "vibec0re", "plain": "plain words"}),
+    "times": ("times", {"local": "where you are", "utc": "UTC"}),
     "keys": ("single keys", {"on": "on (? lists them)", "off": "off"}),
 }
 
 
 def look(request: HttpRequest) -> dict[str, Any]:
-    """For the templates: theme, labels and keys as words, and `choices` for the form."""
+    """For the templates: theme, labels, times and keys as words, and `choices` for the form."""
     chosen = {name: _chosen(request, name) for name in CHOICES}
     choices = [
         (name, legend, [(word, label, word == chosen[name]) for word, label in words.items()])

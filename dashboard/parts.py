@@ -1,6 +1,6 @@
 """What the dashboard shows: part -> rows -> HTML, the same on first load and live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from broker.models import HIVE, OPERATOR, Job, Mailbox, Message
 from lifecycle import isolation
 from lifecycle.models import Container
 
-from . import asks
+from . import asks, narrowed, revisions
 from .indexing import a_minute
+from .narrowed import Narrowed
 
 SHOWN, DECIDED = 50, 3
 HEAD = 4000  # characters of a message that a page shows before it is opened
@@ -68,10 +69,11 @@ class Now:
 
     @cached_property
     def approvals(self) -> list[Approval]:
-        """What waits, oldest first, then what was decided last, so that its outcome is seen."""
+        """What waits, oldest first, then what is carried out and what was decided last, so that its outcome is seen."""
         pending = Q(state=Approval.State.PENDING)
         decided = Approval.objects.exclude(pending).order_by("-decided_at")[:DECIDED]
-        rows = list(Approval.objects.filter(pending | Q(pk__in=decided.values("pk"))).order_by("pk"))
+        shown = pending | Q(state__in=revisions.UNDER_WAY) | Q(pk__in=decided.values("pk"))
+        rows = list(Approval.objects.filter(shown).order_by("pk"))
         over = sorted((row.decided_at, row.pk, row) for row in rows if row.decided_at)
         return [row for row in rows if not row.decided_at] + [row for _, _, row in over[::-1]]
 
@@ -128,6 +130,9 @@ def approvals(now: Now) -> dict[str, Any]:
 
 
 def containers(now: Now) -> dict[str, Any]:
+    for agent in now.alive:
+        agent["revision"] = revisions.of(agent["row"], now.approvals)
+        agent["keys"] = narrowed.keys(agent)
     return {"containers": now.alive}
 
 
@@ -216,7 +221,7 @@ ROWS: dict[str, tuple[Callable[[Now], dict[str, Any]], tuple[str, ...]]] = {
     "vitals": (vitals, ("containers", "approvals", "messages", "turns", "indexed")),
     "approvals": (approvals, ("approvals",)),
     "inbox": (inbox, ("messages",)),
-    "containers": (containers, ("containers", "messages")),
+    "containers": (containers, ("containers", "messages", "approvals")),
     "flow": (flow, ("messages",)),
     "jobs": (jobs, ("jobs",)),
 }
@@ -225,14 +230,16 @@ ROWS: dict[str, tuple[Callable[[Now], dict[str, Any]], tuple[str, ...]]] = {
 # ---- HTML -------------------------------------------------------------------------------------------------------------
 
 
-def page(state: str = "", q: str = "") -> dict[str, Any]:
-    """Everything for the first load; `state` and `q` filter the containers, as the script does from then on."""
-    now = Now()
-    context = Feed().first() | {"state": state if state in STATES else "", "q": q[:40], "many_verbs": asks.MANY}
-    for agent in now.alive:
-        agent["hidden"] = not fits(agent, context["state"], context["q"])
+def page(query: Mapping[str, str]) -> dict[str, Any]:
+    """Everything for the first load; the address narrows it, as the script does from then on."""
+    now, narrow = Now(), Narrowed.read(query)
+    context = Feed().first() | {"narrow": narrow, "query": narrow.query, "many_verbs": asks.MANY}
     for rows, _ in ROWS.values():
         context |= rows(now)
+    for agent in now.alive:
+        agent["hidden"] = not narrow.has(agent)
+    for message in context["flow"]:
+        message.hidden = not narrow.wants(message)
     open_to = [agent["row"].name for agent in now.alive if agent["row"].desired != Container.Desired.DESTROYED]
     drivers = {agent["row"].driver for agent in now.alive}
     return context | {
@@ -240,11 +247,17 @@ def page(state: str = "", q: str = "") -> dict[str, Any]:
         "hive": facts(drivers, context["pending"]["count"]),
         "chips": chips(now),
         "none_fits": bool(now.alive) and all(agent["hidden"] for agent in now.alive),
+        "containers": narrow.ordered(now.alive),
+        "mail_chips": mail_chips(context["flow"]),
+        "people": narrow.people(now.alive, context["flow"]),
+        "no_mail_fits": bool(context["flow"]) and all(message.hidden for message in context["flow"]),
     }
 
 
-def fits(agent: dict[str, Any], state: str, q: str) -> bool:
-    return state in ("", agent["state"]) and q.strip().lower() in agent["row"].name
+def mail_chips(flow: list[Message]) -> list[tuple[str, str, int]]:
+    """Every state, its word, and how many of the messages that are shown are in it."""
+    states = [message.state for message in flow]
+    return [(state, word, states.count(state)) for state, word in narrowed.MAIL.items()]
 
 
 def chips(now: Now) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("approvals/<int:approval>/approve", views.approve, name="approve"),
     path("approvals/<int:approval>/deny", views.deny, name="deny"),
+    path("approvals/<int:approval>", views.approval, name="approval"),
     path("approvals", finding.approvals, name="approvals"),
     path("search", finding.search, name="search"),
     path("ask/spawn", acting.ask_spawn, name="ask_spawn"),

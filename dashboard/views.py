@@ -54,7 +54,16 @@ ACTS: dict[str, Callable[[Container], Any]] = {
 
 @require_GET
 def index(request: Request) -> HttpResponse:
-    return render(request, "dashboard/index.html", parts.page(request.GET.get("state", ""), request.GET.get("q", "")))
+    return render(request, "dashboard/index.html", parts.page(request.GET))
+
+
+@require_GET
+def approval(request: Request, approval: int) -> HttpResponse:
+    """One request, also where its difference is too long for a card."""
+    try:
+        return render(request, "dashboard/approval.html", {"approval": Approval.numbered(approval)})
+    except Refused as refusal:
+        return refused(request, str(refusal), 404)
 
 
 @require_GET

@@ -14,9 +14,10 @@ from agents.models import STATES
 from approvals.models import Approval
 from broker.clean import clean as cleaned
 from broker.models import OPERATOR, Message
-from dashboard import parts, plots, signs
+from dashboard import badges, diffs, parts, plots, signs
 from dashboard import qr as qrs
 from lifecycle import vitals as vitals_
+from lifecycle.difference import diff as difference
 from lifecycle.models import Container
 
 register = template.Library()
@@ -44,14 +45,22 @@ CHANGES: OrderedDict[tuple[int, str], SafeString] = OrderedDict()
 
 
 @register.simple_tag
-def change(approval: Approval) -> SafeString:
-    """What it changes, compared and rendered once."""
+def change(approval: Approval, whole: bool = False) -> SafeString:
+    """What it changes: on a card, compared and rendered once; or, on a page of its own, with all the lines it bears."""
+    if whole:
+        return changed(approval, True, diffs.PAGE)
     key = (approval.pk, approval.sha256)
     if key not in CHANGES:
-        CHANGES[key] = render_to_string("dashboard/_change.html", {"approval": approval})
+        CHANGES[key] = changed(approval, False, diffs.CARD)
         while len(CHANGES) > 100:
             CHANGES.popitem(last=False)
     return CHANGES[key]
+
+
+def changed(approval: Approval, whole: bool, most: int) -> SafeString:
+    diff = diffs.shown(difference(approval.before.encode(), approval.content.encode()), most)
+    context = {"approval": approval, "whole": whole, "diff": diff, "label": f"Difference of #{approval.pk}"}
+    return render_to_string("dashboard/_change.html", context)
 
 
 @register.filter
@@ -191,6 +200,18 @@ def plotted(what: str, unit: str, one: vitals_.Series) -> SafeString:
 @register.inclusion_tag("dashboard/_signs.html")
 def vitals(name: str) -> dict[str, Any]:
     return signs.signs(name)
+
+
+@register.inclusion_tag("dashboard/_counts.html")
+def counts(name: str) -> dict[str, Any]:
+    return {"name": name, "counts": badges.badges(name)}
+
+
+@register.inclusion_tag("dashboard/_tabs.html")
+def agent_tabs(name: str, tab: str, tabs: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """An agent's pages, each with how much there is; what changes it afterwards is a part of its own."""
+    found = badges.badges(name)
+    return {"tab": tab, "tabs": [(word, paint, address, found.get(word)) for word, paint, address in tabs]}
 
 
 @register.inclusion_tag("dashboard/_asks.html")

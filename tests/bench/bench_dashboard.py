@@ -27,7 +27,10 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
+from approvals.models import Approval  # noqa: E402
 from dashboard import auth, indexing  # noqa: E402
+from lifecycle.applied import BRANCH, Applied  # noqa: E402
+from lifecycle.models import Container  # noqa: E402
 from tests.dashboard.test_parts import crowd  # noqa: E402
 from tests.e2e.pages import Pages  # noqa: E402
 
@@ -59,6 +62,11 @@ def main(messages: int = 1_000_000, loads: int = 40) -> None:
     with connection.cursor() as cursor:
         cursor.execute(MANY, [messages, messages])
     crowd(agents=100, requests=50, messages=2000)
+    for row in Container.objects.all():
+        branch = Applied(row.name).place / BRANCH
+        branch.parent.mkdir(parents=True)
+        branch.write_text("c0ffee" + "0" * 34)
+        Approval.objects.filter(agent=row.name).update(incarnation=row.incarnation)
     begun = time.perf_counter()
     indexing.all_of_it()
     size = os.stat(STATE / "hive.sqlite3").st_size >> 20

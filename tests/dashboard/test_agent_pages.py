@@ -1,16 +1,20 @@
 """An agent's pages without a browser: what can be taken away, the past, the acts, and what a page costs."""
 
 import json
+import re
+import shutil
 
 import pytest
 from asgiref.sync import sync_to_async
 
+from agents import parts
 from agents.logins import CODES, Login
 from agents.models import Agent, Event, Turn
 from agents.parts import TABS
 from approvals.models import Approval
 from broker.models import Lease, Message
-from lifecycle import repos
+from dashboard import badges
+from lifecycle import paths, repos
 
 pytestmark = pytest.mark.django_db
 AT = "2026-11-22T20:13:48Z"
@@ -110,7 +114,7 @@ def test_older_turns_have_an_address(operator, agent):
 def test_a_page_costs_few_queries_however_much_there_is(operator, log, tab, django_assert_max_num_queries):
     for number in range(60):
         Message.send("operator", "scout", f"message {number}")
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(32):
         assert operator.get(f"/agents/scout/{'' if tab == 'live' else tab}").status_code == 200
 
 
@@ -162,3 +166,47 @@ def test_going_back_to_an_earlier_configuration_is_an_approval(operator, agent):
         "the dashboard at 127.0.0.1",
     )
     assert operator.post("/agents/scout/config/rollback", {"rev": "0" * 40}).status_code == 404
+
+
+# ---- how much there is ------------------------------------------------------------------------------------------------
+
+
+def shown_badges(html: str) -> dict[str, str]:
+    return dict(re.findall(r'data-count="(inbox|notes|config|turns|login)">([^<]+)</span></a>', html))
+
+
+@pytest.fixture
+def place(agent):
+    """Its /state, of which other tests see nothing."""
+    place = paths.state_dir("scout")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    yield place
+    shutil.rmtree(place)
+
+
+def test_the_pages_say_how_much_there_is_on_each(operator, log, manager, place):
+    assert shown_badges(operator.get("/agents/scout/").content.decode()) == {"turns": "3"}
+    for name in ("a.md", "b.md"):
+        (place / name).write_text("x")
+    for number in range(4):
+        Message.send("hm1nd", "scout", f"message {number}")
+    Approval.request_spawn("hm1nd", "sonar", "more ears")
+    Approval.objects.create(
+        kind="apply_commit", agent="scout", why="x", sha256="0" * 64, requested_by="hm1nd", expires_at=AT
+    )
+    Agent.objects.filter(name="scout").update(state="login")
+    wanted = {"inbox": "4", "notes": "2", "config": "1", "turns": "3", "login": "!"}
+    for tab in TABS:
+        html = operator.get(f"/agents/scout/{'' if tab == 'live' else tab}").content.decode()
+        assert shown_badges(html) == wanted, tab
+    live = parts.html("counts", "scout")
+    assert all(f'data-{what}="{count}"' in live for what, count in wanted.items()), live
+    assert 'data-pending="2"' in live
+
+
+def test_notes_without_end_are_counted_to_an_end(place):
+    for number in range(120):
+        (place / f"{number}").mkdir()
+    assert badges.notes("scout") == "99+"
+    assert badges.notes("nobody") == 0

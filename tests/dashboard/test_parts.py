@@ -1,6 +1,7 @@
 """What the dashboard is made of: how much it asks of the database, and what it says of a new, a busy and a filtered hive."""
 
 import re
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,10 @@ from agents.models import Agent, Event, Turn
 from approvals.models import Approval
 from broker.models import Job, Mailbox, Message
 from dashboard import indexing, parts
+from lifecycle import repos
 from lifecycle.models import Container
+
+from .conftest import container
 
 pytestmark = pytest.mark.django_db
 QUERIES = 12
@@ -165,3 +169,90 @@ def test_the_history_of_decisions_turns_its_pages(operator, manager):
     second = operator.get(f"/approvals?before={more}").content.decode()
     assert len(re.findall("<article", second)) == 10
     assert operator.get("/approvals?before=x").status_code == 200
+
+
+# ---- narrowed and ordered by the address ------------------------------------------------------------------------------
+
+
+def rows(operator, query: str) -> list[str]:
+    return re.findall(r'<tr id="agent-(\S+)" data-state="\w+">', operator.get(f"/{query}").content.decode())
+
+
+def test_the_address_orders_the_containers(operator, manager):
+    for name, state, port in (("alpha", "idle", 8300), ("beta", "login", 8200), ("gamma", "thinking", 8100)):
+        container(name, port=port)
+        Agent.objects.filter(name=name).update(state=state)
+    for name, count in (("gamma", 12), ("beta", 3)):
+        for number in range(count):
+            Message.send("hm1nd", name, f"message {number}")
+    assert rows(operator, "") == ["hm1nd", "alpha", "beta", "gamma"]
+    assert rows(operator, "?sort=agent") == ["alpha", "beta", "gamma", "hm1nd"]
+    assert rows(operator, "?sort=-agent") == ["hm1nd", "gamma", "beta", "alpha"]
+    assert rows(operator, "?sort=state") == ["beta", "gamma", "hm1nd", "alpha"]
+    assert rows(operator, "?sort=-inbox") == ["gamma", "beta", "hm1nd", "alpha"]
+    assert rows(operator, "?sort=web&q=a") == ["gamma", "beta", "alpha"]
+    assert rows(operator, "?sort=<b>") == rows(operator, "?sort=uid") == rows(operator, "")
+    html = operator.get("/?sort=-inbox&q=a&mail=dead&x=<b>").content.decode()
+    assert '<th scope="col" aria-sort="descending"><a href="?q=a&amp;sort=inbox&amp;mail=dead#containers"' in html
+    assert html.count('aria-sort="none"') == 4
+    assert 'href="?q=a&amp;mail=dead#containers"' in operator.get("/?sort=inbox&q=a&mail=dead").content.decode()
+
+
+def test_the_address_narrows_the_messages(operator, agent, manager):
+    Message.send("hm1nd", "scout", "first")
+    Message.send("scout", "hm1nd", "second")
+    dead = Message.send("operator", "scout", "third")
+    Message.objects.filter(pk=dead.pk).update(state="dead")
+
+    def shown(query: str) -> list[str]:
+        html = operator.get(f"/{query}").content.decode()
+        return re.findall(r'<li id="message-\d+" data-mail="\w+" data-from="(\w+)" data-to="\w+">', html)
+
+    assert shown("") == ["operator", "scout", "hm1nd"]
+    assert shown("?mail=queued") == ["scout", "hm1nd"]
+    assert shown("?from=hm1nd") == ["hm1nd"]
+    assert shown("?to=scout&mail=dead") == ["operator"]
+    assert shown("?to=operator") == []
+    assert shown("?mail=<b>&from=<i>") == shown("")
+    html = operator.get("/?to=gone&state=idle").content.decode()
+    assert "<option selected>gone</option>" in html
+    assert '<div class="empty" id="mail-none"><b>none of the newest' in html
+    assert 'href="?state=idle#messages" data-clear' in html
+    assert [(word, count) for _, word, count in parts.mail_chips(parts.flow(parts.Now())["flow"])] == [
+        ("waits", 2), ("in a turn", 0), ("read", 0), ("dead", 1),
+    ]  # fmt: skip
+
+
+# ---- which configuration runs -----------------------------------------------------------------------------------------
+
+
+def test_a_container_says_which_commit_it_runs_and_what_is_newer(operator, agent, manager):
+    def column(name: str = "scout") -> str:
+        cell = re.search(
+            rf'id="agent-{name}".*?<td data-l="config"[^>]*>(.*?)</td>', parts.html("containers"), re.DOTALL
+        )
+        return " ".join(re.sub("<[^>]+>", " ", cell[1]).split())
+
+    applied, old, new = repos.Applied("scout"), 'model = "sonnet"\n', 'model = "opus"\n'
+    shutil.rmtree(applied.place, ignore_errors=True)
+    assert column() == "–"
+    rev = applied.commit({"agent.toml": old.encode()}, "one", "operator")
+    Container.objects.filter(name="scout").update(source=old)
+    assert column() == f"{rev[:7]} , what scout runs"
+    row = Approval._request(
+        kind="apply_commit", agent="scout", incarnation=agent.incarnation, why="x", requested_by="hm1nd", content=new
+    )
+    assert column().endswith(f"↑ #{row.pk} waits")
+    # Approved it is committed first, and runs once the agent is idle.
+    Approval.objects.update(state="applying", decided_at=timezone.now())
+    newer = applied.commit({"agent.toml": new.encode()}, "two", "operator")
+    assert column() == f"{rev[:7]} , what scout runs ↑ #{row.pk} on its way"
+    Container.objects.filter(name="scout").update(source=new)
+    assert column().startswith(newer[:7])
+    Approval.objects.update(state="applied")
+    assert column() == f"{newer[:7]} , what scout runs"
+    # What an earlier agent of that name was to be has nothing to do with this one.
+    Approval.objects.update(state="pending", decided_at=None, incarnation="another")
+    assert column() == f"{newer[:7]} , what scout runs"
+    (applied.place / "refs/heads/main").write_text("<b>")
+    assert column() == "–"

@@ -1,6 +1,7 @@
 """A hive without agents: the pages over rows that a test writes, one JSON line on stdin per row."""
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -19,8 +20,10 @@ from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import transaction  # noqa: E402
 from django.test import Client  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from agents.models import Agent, Event, Login, Turn  # noqa: E402
+from approvals import intake  # noqa: E402
 from approvals.models import Approval  # noqa: E402
 from broker import events  # noqa: E402
 from broker.models import Job, Mailbox, Message  # noqa: E402
@@ -106,6 +109,18 @@ def applied(name, text):
     Container.objects.filter(name=name).update(source=text)
 
 
+def change(name, content, why="to learn"):
+    """A configuration that is asked for."""
+    row, sha = Container.named(name), hashlib.sha1(content.encode()).hexdigest()
+    found = intake.Proposal(content, sha, row.source, hashlib.sha256(row.source.encode()).hexdigest(), row.incarnation)
+    return Approval._request(kind="apply_commit", agent=name, why=why, requested_by="hm1nd", **found._asdict()).pk
+
+
+def carried_out(id, state):
+    Approval.objects.filter(pk=id).update(state=state, decided_by="operator", decided_at=timezone.now())
+    events.publish_on_commit("approvals")
+
+
 def login(name, state, takes=None, link="", words="", logged_in=None, account=""):
     row = Login.of(name)
     row.says(state, row.number if takes is None else takes, link, words, logged_in, account)
@@ -144,6 +159,8 @@ VERBS = {
     "note": note,
     "link": link,
     "applied": applied,
+    "change": change,
+    "carried_out": carried_out,
     "login": login,
     "begin_login": begin_login,
     "wish": wish,

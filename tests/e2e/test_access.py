@@ -15,7 +15,8 @@ WIDTHS = (1280, 390, 320)
 THEMES = ("dark", "light")
 # Pages by path; a new page of a builder's is a line here.
 PAGES = [
-    "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals", "/messages/1",
+    "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals",
+    "/approvals/4", "/?sort=-inbox&mail=dead&to=operator", "/?kiosk=1", "/messages/1",
     "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
     *(f"/agents/scout/{page}" for page in ("inbox", "notes", "config", "turns", "login", "vitals")),
 ]  # fmt: skip
@@ -64,6 +65,7 @@ def furnish(pages):
     pages("link", name="scout", path="elsewhere", target="/etc/passwd")
     for text in ('model = "sonnet"\n', 'model = "opus"\nprompt = "' + "read " * 60 + '"\n'):
         pages("applied", name="scout", text=text)
+    pages("deny", id=pages("change", name="scout", content='model = "haiku"\nprompt = "' + "read " * 59 + '"\n'))
     pages("samples", name="scout")
     pages("login", name="scout", state="", takes=0, logged_in=True, account="claude.ai · max · me@example.org")
     pages("begin_login", name="scout")

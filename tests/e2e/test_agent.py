@@ -211,6 +211,23 @@ def test_what_was_passed_over_is_said_and_has_an_address(pages, scout):
 # ---- the tabs ---------------------------------------------------------------------------------------------------------
 
 
+def test_the_tabs_say_live_how_much_there_is(pages, scout):
+    tabs = scout.get_by_role("navigation", name="scout")
+    inbox = tabs.locator("[data-count=inbox]")
+    expect(inbox).to_be_hidden()
+    pages("send", sender="hm1nd", to="scout", body="one more")
+    expect(inbox).to_have_text("1")
+    number = pages("change", name="scout", content='model = "opus"\n')
+    expect(tabs.get_by_role("link", name="Config 1")).to_be_visible()
+    expect(scout.locator("header [data-count=pending]")).to_have_text("1")
+    pages("state", name="scout", state="login")
+    expect(tabs.get_by_role("link", name="Login !")).to_be_visible()
+    pages("read", to="scout")
+    expect(inbox).to_be_hidden()
+    pages("deny", id=number)
+    expect(tabs.locator("[data-count=config]")).to_be_hidden()
+
+
 def test_notes_are_read_and_nothing_else_is(pages, scout):
     pages("note", name="scout", path="reading/fair & square.md", text="<b>three papers</b>\x1b[31m")
     pages("link", name="scout", path="passwd", target="/etc/passwd")

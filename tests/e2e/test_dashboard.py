@@ -139,6 +139,59 @@ def test_filters_are_in_the_address_and_hold_for_what_comes_live(pages, tab):
     expect(shown).to_have_count(1)
 
 
+def order(tab):
+    return tab.eval_on_selector_all("#part-containers tr", "rows => rows.map(row => row.id.slice(6))")
+
+
+def test_the_order_is_in_the_address_and_holds_for_what_comes_live(pages, tab):
+    forged(pages, "forge", "sonar")
+    reloaded(tab)
+    head = tab.get_by_role("columnheader", name="inbox")
+    tab.get_by_role("link", name="inbox", exact=True).click()
+    expect(tab).to_have_url(f"{pages.url}/?sort=-inbox")
+    expect(head).to_have_attribute("aria-sort", "descending")
+    pages("send", sender="hm1nd", to="scout", body="one")
+    expect(tab.locator("#part-containers tr").first).to_have_id("agent-scout")
+    # Under the pointer nothing moves; when it leaves, what was held back comes.
+    tab.get_by_role("button", name="kill scout").hover()
+    for _ in range(2):
+        pages("send", sender="hm1nd", to="sonar", body="one")
+    expect(tab.locator("#agent-sonar td[data-l=inbox]")).to_have_text("2")
+    assert order(tab) == ["scout", "hm1nd", "forge", "sonar"]
+    tab.mouse.move(5, 5)
+    expect(tab.locator("#part-containers tr").first).to_have_id("agent-sonar")
+    # Nor what has the focus.
+    tab.get_by_role("button", name="pause sonar").focus()
+    for _ in range(3):
+        pages("send", sender="hm1nd", to="forge", body="one")
+    expect(tab.locator("#agent-forge td[data-l=inbox]")).to_have_text("3")
+    expect(tab.get_by_role("button", name="pause sonar")).to_be_focused()
+    assert order(tab)[0] == "sonar"
+    tab.get_by_role("link", name="inbox", exact=True).focus()
+    expect(tab.locator("#part-containers tr").first).to_have_id("agent-forge")
+    reloaded(tab)
+    assert order(tab) == ["forge", "sonar", "scout", "hm1nd"]
+    for sort, first in (("inbox", "hm1nd"), ("", "hm1nd")):
+        tab.get_by_role("link", name="inbox", exact=True).click()
+        expect(tab).to_have_url(f"{pages.url}/?sort={sort}" if sort else f"{pages.url}/")
+        assert order(tab)[0] == first
+    expect(head).to_have_attribute("aria-sort", "none")
+    assert order(tab) == ["hm1nd", "forge", "scout", "sonar"]
+
+
+def test_a_container_shows_its_commit_and_what_is_newer_live(pages, tab):
+    pages("applied", name="scout", text='model = "sonnet"\n')
+    pages("wake", topic="containers")
+    cell = tab.locator("#agent-scout td[data-l=config]")
+    expect(cell).to_have_text(re.compile("^[0-9a-f]{7}, what scout runs$"))
+    number = pages("change", name="scout", content='model = "opus"\n')
+    expect(cell).to_contain_text(f"↑ #{number} waits")
+    pages("carried_out", id=number, state="applying")
+    expect(cell).to_contain_text(f"↑ #{number} on its way")
+    cell.get_by_role("link", name=re.compile("what scout runs")).click()
+    expect(tab.get_by_role("heading", name="What it changed")).to_be_visible()
+
+
 # ---- messages ---------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +201,44 @@ def test_a_message_opens_as_markdown(pages, tab):
     body = tab.locator("#part-flow .md")
     expect(body.locator("h1")).to_have_text("Findings")
     expect(body.locator("li").nth(1)).to_have_text("<b>two</b>")
+
+
+def test_messages_are_filtered_in_the_address_and_live(pages, tab):
+    shown = tab.locator("#part-flow li:visible")
+    pages("send", sender="scout", to="hm1nd", body="first")
+    pages("dead", message=pages("send", sender="hm1nd", to="scout", body="second"))
+    expect(shown).to_have_count(2)
+    chips = tab.locator("#mail-chips")
+    chips.get_by_role("link", name="waits").click()
+    expect(tab).to_have_url(f"{pages.url}/?mail=queued")
+    expect(shown).to_have_count(1)
+    pages("send", sender="operator", to="scout", body="third")
+    expect(shown).to_have_count(2)
+    expect(chips.get_by_role("link", name="waits")).to_contain_text("2")
+    tab.get_by_label("sender").select_option("operator")
+    expect(tab).to_have_url(f"{pages.url}/?mail=queued&from=operator")
+    expect(shown).to_have_count(1)
+    pages("send", sender="hm1nd", to="scout", body="fourth")
+    pages("send", sender="operator", to="scout", body="fifth")
+    expect(shown).to_have_count(2)
+    expect(shown.first).to_contain_text("fifth")
+    # Beside the filter of the containers, over a reload, and with somebody who was not there before.
+    tab.locator("#chips").get_by_role("link", name="idle").click()
+    expect(tab).to_have_url(f"{pages.url}/?mail=queued&from=operator&state=idle")
+    reloaded(tab)
+    expect(shown).to_have_count(2)
+    pages("agent", name="newcomer")
+    pages("send", sender="newcomer", to="hm1nd", body="here I am")
+    tab.get_by_label("sender").select_option("newcomer")
+    expect(shown).to_contain_text("here I am")
+    chips.get_by_role("link", name="dead").click()
+    expect(tab.locator("#mail-none")).to_be_visible()
+    expect(tab.get_by_role("link", name="look through all there are")).to_have_attribute(
+        "href", re.compile(r"/search\?q=from%3Anewcomer$")
+    )
+    tab.get_by_role("link", name="clear the filter").click()
+    expect(tab).to_have_url(f"{pages.url}/?state=idle")
+    expect(shown).to_have_count(6)
 
 
 def test_a_message_to_everyone(pages, tab):
@@ -246,6 +337,52 @@ def test_jobs_and_vitals_are_live(pages, tab):
     expect(tab.locator("#v-spark svg")).to_have_attribute("aria-label", re.compile("lately 0"))
 
 
+def test_the_events_of_all_can_be_paused(pages, tab):
+    def event(text):
+        pages("event", agent="scout", kind="log", payload={"text": text})
+
+    event("before")
+    expect(tab.locator("#events-list")).to_contain_text("before")
+    tab.keyboard.press("p")
+    event("meanwhile")
+    go_on = tab.get_by_role("button", name="go on, 1 new")
+    expect(go_on).to_have_attribute("aria-pressed", "true")
+    expect(tab.locator("#events-list")).not_to_contain_text("meanwhile")
+    go_on.click()
+    expect(tab.locator("#events-list")).to_contain_text("meanwhile")
+
+
+def test_nothing_waits_and_what_was_decided_last(pages, tab):
+    none = tab.locator("#approvals-none")
+    expect(none).to_contain_text("what the swarm wants to change is asked here")
+    number = pages("ask", name="sonar", why="a second reader")
+    expect(none).to_have_count(0)
+    pages("deny", id=number)
+    expect(none).to_contain_text(re.compile(rf"the last decision was #{number}, \d s ago"))
+    none.get_by_role("link").click()
+    expect(tab.get_by_role("heading", name=f"Request #{number}")).to_be_visible()
+    expect(tab.locator("main")).to_contain_text("Denied by operator")
+
+
+def test_a_screen_on_the_wall_has_nothing_to_press(pages, tab):
+    pages("ask", name="sonar", why="a second reader")
+    pages("dead", message=pages("send", sender="hm1nd", to="scout", body="are you there?"))
+    pages("send", sender="scout", to="operator", body="three papers")
+    for path in ("/?kiosk=1&sort=-inbox", "/agents/scout/?kiosk=1"):
+        tab.goto(pages.url + path)
+        live(tab)
+        expect(tab.get_by_text("three papers").first).to_be_visible()
+        pressed = tab.eval_on_selector_all(
+            "button, [type=submit], a[data-ask], textarea, input[type=checkbox]",
+            "all => all.filter(it => it.checkVisibility() && !it.matches('.log-pause, .chips *, .seek *'))"
+            ".map(it => it.outerHTML)",
+        )
+        assert pressed == [], path
+    tab.goto(f"{pages.url}/?kiosk=1")
+    tab.locator("#chips").get_by_role("link", name="idle").click()
+    expect(tab).to_have_url(f"{pages.url}/?kiosk=1&state=idle")
+
+
 # ---- a new hive, and no script ----------------------------------------------------------------------------------------
 
 
@@ -273,7 +410,18 @@ def test_without_scripts_everything_can_be_done(chromium, pages):
     expect(page.get_by_role("heading", name="pause 1 agent?")).to_be_visible()
     page.get_by_role("button", name="pause").click()
     expect(page.locator(".note")).to_contain_text("pause scout: on its way.")
+    page.get_by_role("link", name="agent", exact=True).click()
+    page.get_by_role("link", name="agent", exact=True).click()
+    expect(page.get_by_role("columnheader", name="agent")).to_have_attribute("aria-sort", "descending")
+    assert order(page) == ["scout", "hm1nd"]
+    pages("send", sender="hm1nd", to="scout", body="one")
+    page.get_by_label("sender").select_option("hm1nd")
+    page.locator("#mail-sieve").get_by_role("button", name="filter").click()
+    expect(page.locator("#part-flow li:visible")).to_have_count(1)
+    page.get_by_role("link", name="in a turn").click()
+    expect(page.locator("#mail-none")).to_be_visible()
     page.get_by_role("link", name="paused").click()
+    expect(page).to_have_url(re.compile(r"\?sort=-agent&mail=claimed&from=hm1nd&state=paused#containers$"))
     expect(page.locator("#part-containers tr:visible")).to_have_count(1)
     page.get_by_role("button", name="resume scout").click()
     page.get_by_role("link", name="cancel").click()

@@ -117,6 +117,26 @@ def test_a_refused_message_keeps_its_text(pages, tab):
     tab.complaints.clear()  # the 400 that was meant
 
 
+def test_what_the_hive_does_not_hear_is_said_and_kept(pages, tab):
+    pages("ask", name="sonar", why="a second reader")
+    field, send = tab.get_by_label("message", exact=True), tab.get_by_role("button", name="Send")
+    field.fill("half a thought")
+    approve = tab.get_by_role("button", name=re.compile("^Approve"))
+    expect(approve).to_be_visible()
+    pages.kill()
+    approve.click()
+    expect(tab.locator("#toast.bad")).to_have_text(re.compile("The hive did not answer: try again."))
+    expect(send).to_be_disabled(timeout=15000)
+    expect(tab.locator(".compose")).to_contain_text("the draft is kept until the link is back")
+    pages.start()
+    live(tab)
+    expect(send).to_be_enabled()
+    send.click()
+    expect(tab.locator("#toast")).to_contain_text("waits for hm1nd")
+    assert [message["body"] for message in pages("messages")] == ["half a thought"]
+    tab.complaints.clear()  # a link that was lost, and a request without an answer
+
+
 def test_approving_by_a_click(pages, tab):
     id_ = pages("ask", name="sonar", why="a second reader")
     card = tab.locator(f"#approval-{id_}")
@@ -294,3 +314,32 @@ def test_no_page_is_wider_than_the_screen(pages, tab, width, tmp_path):
         if width < 1000:
             continue
         assert tab.locator(".tabs-m").is_hidden()
+
+
+# ---- times ------------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_those_of_the_place_or_utc(chromium, pages):
+    """In a browser that is five and a half hours ahead; the choice is kept as the look is."""
+    context = chromium.new_context(timezone_id="Asia/Kolkata")
+    page = context.new_page()
+    page.goto(f"{pages.url}/login#{pages('mint')}")
+    page.wait_for_url(f"{pages.url}/")
+    live(page)
+    text_event(pages, "scout", "hello")
+    time_of_it = page.locator("#events-list time").last
+    expect(time_of_it).to_have_text("11-23 01:44")
+    expect(time_of_it).to_have_attribute("title", "2026-11-22 20:14:02 UTC, 2026-11-23 01:44:02 here")
+    pages("send", sender="scout", to="hm1nd", body="just now")
+    expect(page.locator("#part-flow time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(page.locator("#clock")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    page.locator("summary", has_text="prefs").click()
+    page.get_by_label("UTC").check()
+    page.get_by_role("button", name="keep").click()
+    live(page)
+    expect(time_of_it).to_have_text("11-22 20:14")
+    expect(time_of_it).to_have_attribute("title", "2026-11-22 20:14:02 UTC")
+    expect(page.locator("#clock")).to_contain_text("UTC")
+    page.reload()
+    expect(time_of_it).to_have_text("11-22 20:14")
+    context.close()

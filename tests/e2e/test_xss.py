@@ -79,6 +79,9 @@ def test_nothing_an_agent_writes_goes_off(pages, trap, how):
             fill(pages, text)
         for number, text in enumerate(LOT[:20]):
             pages("ask", name=f"s{number}", why=text)
+        # Compared with each other, so that marks begin and end within them.
+        pages("applied", name="scout", text="\n".join(LOT))
+        pages("change", name="scout", content="\n".join(LOT).replace("boom", "bang; boom"))
     for path in ADDRESSES:
         trap.goto(pages.url + path)
         live(trap)
@@ -102,6 +105,11 @@ def test_nothing_goes_off_in_what_is_looked_up(pages, trap):
     for path in LOOKED_UP:
         trap.goto(pages.url + path)
         assert sum(payload[:20] in trap.locator("body").inner_text() for payload in LOT) > 2, path
+    pages("applied", name="scout", text="\n".join(LOT))
+    number = pages("change", name="scout", content="\n".join(LOT).replace("boom", "bang; boom"))
+    trap.goto(f"{pages.url}/approvals/{number}")
+    assert sum(payload[:20] in trap.locator(".diff").inner_text() for payload in LOT) > 10
+    assert trap.locator(".diff ins").count() > 10
     for number in [row["id"] for row in pages("messages") if row["body"] in LOT]:
         trap.goto(f"{pages.url}/messages/{number}")
         trap.wait_for_timeout(20)

@@ -1,4 +1,4 @@
-// An agent's live log: what is shown of it, turns that fold, a pause, finding, raw JSON, copying. And a login's countdown.
+// An agent's live log: what is shown of it, turns that fold, finding, raw JSON, copying. And a login's countdown.
 "use strict";
 
 (() => {
@@ -107,31 +107,6 @@
     dress(list.children);
   });
   if ($("#part-heads")) new MutationObserver(heads).observe($("#part-heads"), { childList: true });
-
-  // ---- pause: what comes is held, and shown at once when it goes on
-
-  const HELD = 500; // frames; older ones are passed over, and said to be
-  const pause = $(".log-pause"), add = addRows;
-  let held = null, dropped = 0;
-
-  addRows = (html, last) => {
-    if (!held) return add(html, last);
-    held.push([html, last]);
-    if (last) link.cursor = last;
-    if (held.length > HELD) dropped += held.shift()[0].split('<li class="ev').length - 1;
-    const rows = held.reduce((sum, [html]) => sum + html.split('<li class="ev').length - 1, 0);
-    pause.firstChild.data = `go on, ${rows} new `;
-  };
-
-  pause?.addEventListener("click", () => {
-    const waiting = held;
-    held = held ? null : [];
-    pause.setAttribute("aria-pressed", held !== null);
-    pause.firstChild.data = held ? "go on " : "pause ";
-    if (dropped) add(`<li class="gap">… ${dropped} events passed over …</li>`, 0);
-    for (const [html, last] of waiting || []) add(html, last);
-    dropped = 0;
-  });
 
   // ---- finding: leave out what does not match, or mark what does
 

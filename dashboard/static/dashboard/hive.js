@@ -66,12 +66,20 @@ function showLink() {
   const words = live ? "live" : `no link · ${old}`;
   if (sign.textContent !== words) sign.textContent = words;
   // A short gap is nobody's business.
-  $("#banner").hidden = live || Date.now() - link.heard < 3000;
+  const lost = !live && Date.now() - link.heard >= 3000;
   $("#stale").textContent = old;
+  if ($("#banner").hidden !== lost) return;
+  $("#banner").hidden = !lost;
+  for (const form of document.querySelectorAll("form[data-draft]")) {
+    form.querySelector("[type=submit]").disabled = lost;
+    form.querySelector("[data-lost]").hidden = !lost;
+  }
 }
 
 // ---- parts: lists of elements with ids --------------------------------------------------------------------------------
 
+// Part -> puts what it is to show in the order that this tab wants it in.
+const arrange = {};
 const latest = {}, held = new Set();
 
 function place(name, html) {
@@ -84,7 +92,7 @@ function place(name, html) {
   if (list.querySelector(under)) return held.add(name);
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
-  const wanted = [...fresh.content.children];
+  const wanted = arrange[name]?.([...fresh.content.children]) || [...fresh.content.children];
   const ids = new Set(wanted.map((element) => element.id));
   if ([...list.children].some(busy)) {
     // Nothing moves a card that is in use: what is new comes after it, all else waits until it is let go.
@@ -141,10 +149,10 @@ function token() {
 }
 
 function counts() {
-  const facts = $("#v-agents")?.dataset;
+  const facts = $("#v-agents, #part-counts > *")?.dataset;
   if (!facts) return;
   for (const badge of document.querySelectorAll("[data-count]")) {
-    const count = facts[badge.dataset.count];
+    const count = facts[badge.dataset.count] ?? badge.textContent;
     badge.textContent = count;
     badge.hidden = count === "0";
   }
@@ -162,6 +170,26 @@ document.addEventListener("htmx:afterSettle", () => setTimeout(letGo));
 function settle() {
   // What was held back while a card had the focus or the pointer.
   for (const [name, html] of Object.entries(latest)) if ($(`#part-${name}`)?.querySelector(CARD)) place(name, html);
+}
+
+// ---- what the page is narrowed to, which its address keeps ------------------------------------------------------------
+
+const narrowed = () => new URLSearchParams(location.search);
+
+function narrow(words) {
+  const all = narrowed();
+  for (const [name, value] of Object.entries(words)) value ? all.set(name, value) : all.delete(name);
+  history.replaceState(null, "", location.pathname + (all.size ? `?${all}` : ""));
+}
+
+function pressed(chips, name, value, counts) {
+  for (const chip of chips.children) {
+    const own = chip.dataset[name];
+    if (own === value) chip.setAttribute("aria-current", "true");
+    else chip.removeAttribute("aria-current");
+    const count = chip.querySelector("span"), now = String(counts[own] || 0);
+    if (count && count.textContent !== now) count.textContent = now;
+  }
 }
 
 // ---- the log ----------------------------------------------------------------------------------------------------------
@@ -205,16 +233,25 @@ function span(seconds) {
   return count < 5 && rest ? `${count} ${unit} ${rest} ${less}` : `${count} ${unit}`;
 }
 
+// Swedish is how a date is written as ISO 8601 has it.
+const zoned = (timeZone) => new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle: "medium", timeZone });
+const inUtc = document.documentElement.dataset.times === "utc", utc = zoned("UTC"), here = inUtc ? utc : zoned();
+
 function tick() {
   const now = Date.now() + link.skew;
   for (const time of document.querySelectorAll("time.age")) {
     const words = span((now - Date.parse(time.dateTime)) / 1000) + (time.dataset.after || "");
     if (time.textContent !== words) time.textContent = words;
   }
-  for (const time of document.querySelectorAll("time.clock:not([data-local])")) {
-    time.textContent = new Date(time.dateTime).toLocaleTimeString("en-GB");
-    time.dataset.local = "";
+  const today = here.format(now);
+  for (const time of document.querySelectorAll("time:not([data-here])")) {
+    const at = Date.parse(time.dateTime), words = here.format(at);
+    time.dataset.here = "";
+    time.title = `${utc.format(at)} UTC` + (inUtc ? "" : `, ${words} here`);
+    // Of another day the date tells more than the second.
+    if (time.matches(".clock")) time.textContent = words.slice(0, 10) === today.slice(0, 10) ? words.slice(11) : words.slice(5, 16);
   }
+  $("#clock").textContent = today.slice(11) + (inUtc ? " UTC" : "");
 }
 
 // ---- forms ------------------------------------------------------------------------------------------------------------
@@ -227,6 +264,15 @@ function done(event) {
   }
   clearTimeout(done.timer);
   done.timer = setTimeout(() => $("#toast:not(.bad)")?.replaceChildren(), 6000);
+}
+
+function unanswered() {
+  const toast = $("#toast"), mark = document.createElement("b"), words = document.createElement("span");
+  mark.ariaHidden = "true";
+  [mark.textContent, words.textContent] = ["✕", "The hive did not answer: try again."];
+  toast.setAttribute("role", "alert");
+  toast.className = "toast bad";
+  toast.replaceChildren(mark, words);
 }
 
 function drafts() {
@@ -255,6 +301,7 @@ drafts();
 tick();
 setInterval(tick, 1000);
 body.addEventListener("htmx:afterRequest", done);
+body.addEventListener("htmx:sendError", unanswered);
 addEventListener("hashchange", signIn);
 if (body.dataset.live) {
   const log = $("#events-list")?.parentElement;
