@@ -21,6 +21,7 @@ from broker.tasks import vacuum_now
 from broker.wire import Refused
 from dashboard import auth, notices, roles
 from lifecycle import isolation, update
+from lifecycle import panic as panics
 from lifecycle.models import Container
 
 from . import __version__
@@ -87,6 +88,19 @@ def resume(caller: Caller, name: Name) -> dict:
 def interrupt(caller: Caller, name: Name) -> dict:
     """End the turn that runs now; the agent goes on with the next message."""
     return acted(Container.named(name), Container.interrupt)
+
+
+def panic(caller: Caller) -> dict:
+    """Every turn ends now and none begins; what they were at waits."""
+    paused, ended = panics.stop_every_turn()
+    return {"paused": paused, "ended": ended}
+
+
+def panic_over(caller: Caller) -> dict:
+    """Those go on whom the panic has paused."""
+    if (since := panics.since(Container.running())) is None:
+        raise Refused("conflict", "Not everybody is paused: 'hive resume NAME' lets one go on.", "no_panic")
+    return {"resumed": panics.go_on(since)}
 
 
 def login(caller: Caller, name: Name) -> dict:

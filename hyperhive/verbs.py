@@ -64,6 +64,8 @@ OPERATOR = {
     "pause": Verb(operator.pause, "write"),
     "resume": Verb(operator.resume, "write"),
     "interrupt": Verb(operator.interrupt, "write"),
+    "panic": Verb(operator.panic, "write"),
+    "panic_over": Verb(operator.panic_over, "write"),
     "login": Verb(operator.login, "write"),
     "login_state": Verb(operator.login_state, "read"),
     "login_code": Verb(operator.login_code, "write"),

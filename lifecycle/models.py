@@ -255,7 +255,7 @@ class Container(models.Model):
         lease = Lease.objects.filter(recipient=self.name).first()
         if lease is None:
             raise Refused("conflict", f"{self.name} runs no turn.", "no_turn")
-        Agent.objects.filter(name=self.name).update(interrupt=lease.turn)
+        Agent.objects.filter(name=self.name).update(interrupt=lease.turn, keep=False)
         publish_on_commit(f"control:{self.name}")
 
     def log_in(self) -> Login:

@@ -99,6 +99,17 @@ def marked(row: Row) -> list[Block]:
     return [f"{row['name']}: {row['state']}"]
 
 
+def panic(result: Row) -> list[Block]:
+    return [
+        f"{len(result['ended'])} turns end now, {len(result['paused'])} agents are paused; their messages wait",
+        "`hive panic --over` lets them go on",
+    ]
+
+
+def panic_over(result: Row) -> list[Block]:
+    return [f"{name}: goes on" for name in result["resumed"]]
+
+
 def one_state(row: Row) -> list[Block]:
     """What became of an agent, after a verb that changed it."""
     return [f"{row['name']}: {row['status']}", *(_removed(place) for place in row.get("purged") or ())]

@@ -31,7 +31,7 @@ ONLY_OPERATOR = {
     "list", "status", "spawn", "stop", "rebuild", "destroy", "pause", "resume", "interrupt", "approvals", "show", "approve",
     "deny", "messages", "turns", "logs", "requeue", "link", "vacuum", "backup", "about", "rebuild_many", "history", "rollback",
     "login", "login_state", "login_code", "login_cancel", "logout",
-    "users", "user_add", "user_remove", "mute", "notify", "doctor",
+    "users", "user_add", "user_remove", "mute", "notify", "doctor", "panic", "panic_over",
 }  # fmt: skip
 ONLY_MANAGER = {"request_spawn", "request_apply_commit", "list_agents"}
 
@@ -69,6 +69,21 @@ def _rows() -> None:
 
 def turn_row(id_: str, **columns: Any) -> dict[str, Any]:
     return {"id": id_, "number": 1, "started_at": timezone.now().isoformat(), "outcome": "ok", **columns}
+
+
+async def test_a_panic_holds_what_the_turns_are_at_and_is_over_once(sockets: dict[str, Path]) -> None:
+    await ask(sockets["operator"], "send", to="scout", body="work")
+    await ask(sockets["scout"], "recv", turn="turn-00001")
+    wishes = {"interrupt": True, "keep": True, "paused": True}
+    assert (await ask(sockets["operator"], "panic"))["ended"] == ["scout"]
+    assert await ask(sockets["scout"], "renew", turn="turn-00001", wait=5) == wishes
+    await ask(sockets["operator"], "interrupt", name="scout")
+    assert await ask(sockets["scout"], "renew", turn="turn-00001", wait=5) == wishes | {"keep": False}
+    resumed = await ask(sockets["operator"], "panic_over")
+    assert sorted(resumed["resumed"]) == ["forge", "hm1nd", "scout"]
+    with pytest.raises(Refused) as refused:
+        await ask(sockets["operator"], "panic_over")
+    assert word(refused) == "no_panic"
 
 
 def word(refused: pytest.ExceptionInfo[Refused]) -> str:

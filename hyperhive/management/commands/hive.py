@@ -93,6 +93,11 @@ VERBS: dict[str, Verb] = {
     "interrupt": verb(containers.mark, "end the turn that an agent runs now", NAME),
     "pause": verb(containers.mark, "let an agent's messages wait", NAME),
     "resume": verb(containers.mark, "let a paused agent go on", NAME),
+    "panic": verb(
+        containers.panic,
+        "end every turn now and begin none; messages wait",
+        arg("--over", action="store_true", help="let those go on whom it has paused"),
+    ),
     "login": verb(
         logins.login,
         "log an agent in to Claude: prints its link, then takes the code",
