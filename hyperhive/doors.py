@@ -126,7 +126,7 @@ def _recorded(agent: str, done: asyncio.Future) -> None:
 def _verbs(caller: Caller) -> wire.Verb:
     async def verb(peer: wire.Peer, method: str, params: dict[str, Any]) -> Any:
         try:
-            return await call(caller, method, params)
+            return await call(caller.of(peer), method, params)
         except wire.Refused:
             raise
         except Exception:  # the dispatcher: whatever broke, the caller hears of it and the hive goes on

@@ -91,6 +91,8 @@ OPERATOR = {
     "user_remove": Verb(operator.user_remove, "write"),
     "vacuum": Verb(operator.vacuum, "read"),
     "backup": Verb(operator.backup, "read"),
+    "search": Verb(operator.search, "read"),
+    "audit": Verb(operator.audit, "read"),
     "about": Verb(operator.about, "read"),
     "doctor": Verb(operator.doctor, "read"),
 }

@@ -25,6 +25,11 @@ def stop_every_turn() -> tuple[list[str], list[str]]:
     return paused, ended
 
 
+def told(paused: list[str], ended: list[str]) -> str:
+    """The same in words."""
+    return f"{len(ended)} turns end now, {len(paused)} agents are paused"
+
+
 def since(running: Iterable[Container]) -> datetime | None:
     """When the panic began that is still on: everybody is paused, the last of them by it. None when there is none."""
     rows = list(running)
