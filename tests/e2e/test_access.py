@@ -16,7 +16,7 @@ THEMES = ("dark", "light")
 # Pages by path; a new page of a builder's is a line here.
 PAGES = [
     "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals", "/messages/1",
-    "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
+    "/audit", "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
     *(f"/agents/scout/{page}" for page in ("inbox", "notes", "config", "turns", "login", "vitals")),
 ]  # fmt: skip
 
