@@ -151,7 +151,7 @@ def acts(row: Container, whole: bool = False) -> list[str]:
     if row.desired == Container.Desired.STOPPED:
         return ["start", *(["kill"] if row.op else []), *ends]
     return [
-        "resume" if row.paused else "pause",
+        "resume" if row.paused or row.held else "pause",
         "restart",
         *(["rebuild"] if whole else []),
         "stop",

@@ -92,6 +92,22 @@ async def test_a_panic_holds_what_the_turns_are_at_and_is_over_once(sockets: dic
     assert word(refused) == "no_panic"
 
 
+async def test_no_turn_begins_beyond_the_daily_budget(sockets: dict[str, Path], settings: Any) -> None:
+    settings.HIVE_DAILY_BUDGET_USD = 1.0
+    host, scout = sockets["operator"], sockets["scout"]
+    for text in ("first", "second"):
+        await ask(host, "send", to="scout", body=text)
+    assert (await ask(scout, "recv", turn="turn-00001"))["messages"]
+    await ask(scout, "ack", turn=turn_row("turn-00001", cost_usd=1.5))
+    assert (await ask(scout, "recv", turn="turn-00002"))["messages"] == []
+    waiting = asyncio.create_task(ask(scout, "recv", turn="turn-00002", wait=20))
+    await asyncio.sleep(0.2)
+    await ask(host, "resume", name="scout")
+    async with asyncio.timeout(5):
+        [message] = (await waiting)["messages"]
+    assert message["body"] == "second"
+
+
 async def said(socket: Path, verb: str, **params: Any) -> None:
     """Whether it is refused is not the question."""
     with contextlib.suppress(Refused):
