@@ -1,5 +1,6 @@
 """PAN1C against turns that run: they end within seconds, and what they were at is done once they may go on."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -65,4 +66,13 @@ def test_it_ends_turns_from_the_page_and_from_the_command_line_and_loses_no_mess
 
     assert "1 agents go on" in page.post("/panic/over", since=page.field("/", "since"))
     assert here.delivered(sent)["attempt"] == 1
+    acts = [(act["verb"], act["where"].partition(" at ")[0]) for act in here.json("audit")["acts"]]
+    page_, cli = "the dashboard", f"the command line, uid {os.geteuid()}"
+    assert acts == [
+        ("link", cli), ("sign in", page_), ("panic", page_), ("panic", cli), ("panic over", cli), ("panic", cli),
+        ("panic over", page_),
+    ]  # fmt: skip
+    until(
+        lambda: {hit["kind"] for hit in here.json("search", "dig")["hits"]} == {"messages", "events"}, "both are found"
+    )
     assert "dead" not in {row["state"] for row in here.ask("messages", after=0)["messages"]}
