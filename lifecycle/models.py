@@ -19,7 +19,7 @@ from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
 
-from . import allot, drivers, egress, egress_told, names, pool
+from . import allot, budget, drivers, egress, egress_told, names, pool
 from .config import AgentConfig
 from .drivers import Spec
 
@@ -175,13 +175,9 @@ class Container(models.Model):
     @classmethod
     def takes_no_message(cls, name: str) -> bool:
         """Whether it is paused, about to be ended or rebuilt, or out of budget. Every claim asks this, so it is raw SQL."""
-        if hot.rows(TAKES_NO_MESSAGE, name=name):
-            return True
-        if not settings.HIVE_DAILY_BUDGET_USD:
-            return False
-        from .budget import spent  # it imports us
-
-        return spent(name)
+        return bool(hot.rows(TAKES_NO_MESSAGE, name=name)) or (
+            settings.HIVE_DAILY_BUDGET_USD > 0 and budget.spent(name)
+        )
 
     @classmethod
     def running(cls) -> models.QuerySet["Container"]:
