@@ -69,8 +69,8 @@ def test_it_ends_turns_from_the_page_and_from_the_command_line_and_loses_no_mess
     acts = [(act["verb"], act["where"].partition(" at ")[0]) for act in here.json("audit")["acts"]]
     page_, cli = "the dashboard", f"the command line, uid {os.geteuid()}"
     assert acts == [
-        ("link", "start"), ("link", cli), ("sign in", page_), ("panic", page_), ("panic", cli), ("panic over", cli), ("panic", cli),
-        ("panic over", page_),
+        ("link", "start"), ("link", cli), ("sign in", page_), ("panic", page_), ("panic", cli), ("panic over", cli),
+        ("panic", cli), ("panic over", page_),
     ]  # fmt: skip
     until(
         lambda: {hit["kind"] for hit in here.json("search", "dig")["hits"]} == {"messages", "events"}, "both are found"
