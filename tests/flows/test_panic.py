@@ -72,7 +72,6 @@ def test_it_ends_turns_from_the_page_and_from_the_command_line_and_loses_no_mess
         ("link", "start"), ("link", cli), ("sign in", page_), ("panic", page_), ("panic", cli), ("panic over", cli),
         ("panic", cli), ("panic over", page_),
     ]  # fmt: skip
-    until(
-        lambda: {hit["kind"] for hit in here.json("search", "dig")["hits"]} == {"messages", "events"}, "both are found"
-    )
+    assert [hit["title"] for hit in here.json("search", "please dig")["hits"]] == [f"#{sent} operator → hm1nd"]
+    assert {hit["kind"] for hit in here.json("search", "I dug.")["hits"]} == {"events"}
     assert "dead" not in {row["state"] for row in here.ask("messages", after=0)["messages"]}
