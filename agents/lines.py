@@ -177,5 +177,6 @@ KINDS: dict[str, Callable[[dict], Line]] = {
     "turn": _turn,
     "log": lambda payload: folded("log", "log", said(payload.get("text"))),
     "egress": lambda payload: folded("err", "refused", said(payload.get("text"))),
+    "budget": lambda payload: folded("err", "budget", said(payload.get("text"))),
     "gap": _gap,
 }

@@ -51,6 +51,7 @@ class Agent(models.Model):
     seen_at = models.DateTimeField(null=True)
     cli_version = models.CharField(max_length=40, default="")
     interrupt = models.CharField(max_length=36, default="", help_text="The turn that the operator wants ended.")
+    keep = models.BooleanField(default=False, help_text="What that turn was at is to be done later.")
 
     def __str__(self) -> str:
         return self.name

@@ -14,7 +14,8 @@ from lifecycle.config import AgentConfig
 from lifecycle.models import Container
 
 from . import asks
-from .views import ACTS, STATUS, Request, back, door, refused
+from .acts import EVERYONE, Act
+from .views import ACTS, STATUS, Request, back, door, refused, who
 
 # ---- asking -----------------------------------------------------------------------------------------------------------
 
@@ -68,13 +69,14 @@ def known(verb: str, verbs: tuple[str, ...]) -> str:
 def act_many(request: Request) -> str:
     """A line for each of them: what one refuses keeps no other from it."""
     verb = known(request.POST.get("verb", ""), asks.MANY)
-    return "\n".join(tried(name, verb) for name in dict.fromkeys(request.POST.getlist("agent")))
+    return "\n".join(tried(request, name, verb) for name in dict.fromkeys(request.POST.getlist("agent")))
 
 
-def tried(name: str, verb: str) -> str:
+def tried(request: Request, name: str, verb: str) -> str:
     try:
         with transaction.atomic():
             ACTS[verb](Container.named(name))
+            Act.note(who(request), verb, name)
     except Refused as refusal:
         return f"{name[:40]}: refused. {refusal}"
     return f"{name}: {verb} is on its way."
@@ -86,6 +88,7 @@ def destroy(request: Request, name: str) -> str:
     if request.POST.get("typed", "").strip() != row.name:
         raise Refused("bad_params", f"Type {row.name} to destroy it.", "name_not_typed")
     row.destroy(purge=purge)
+    Act.note(who(request), "purge" if purge else "destroy", name)
     return f"destroy {name}: on its way{', with all that it has' if purge else ''}."
 
 
@@ -94,13 +97,15 @@ def spawn(request: Request) -> str:
     name, config = request.POST.get("name", "").strip(), request.POST.get("config", "").replace("\r\n", "\n")
     given = AgentConfig.from_toml(config.encode()).written() if config.strip() else None
     Container.spawn(name, config=given, by=request.user.get_username())
+    Act.note(who(request), "spawn", name)
     return f"{name} is on its way."
 
 
 @door
 def panic(request: Request) -> str:
     paused, ended = panics.stop_every_turn()
-    return f"{len(ended)} turns end now, {len(paused)} agents are paused. Their messages wait."
+    Act.note(who(request), "panic", EVERYONE, panics.told(paused, ended))
+    return f"{panics.told(paused, ended)}. Their messages wait."
 
 
 @door
@@ -109,4 +114,6 @@ def go_on(request: Request) -> str:
         since = datetime.fromisoformat(request.POST.get("since", ""))
     except ValueError:
         raise Refused("bad_params", "Say which panic is over.", "since_missing") from None
-    return f"{len(panics.go_on(since))} agents go on."
+    resumed = panics.go_on(since)
+    Act.note(who(request), "panic over", EVERYONE, ", ".join(resumed))
+    return f"{len(resumed)} agents go on."

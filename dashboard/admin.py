@@ -6,6 +6,7 @@ from django.contrib.auth.models import Group, User
 from broker.admin import ReadOnly
 
 from . import roles
+from .acts import Act
 from .indexing import Indexed, Minute
 from .models import Mute, Notice, SignInLink
 
@@ -31,6 +32,11 @@ class SignInLinkAdmin(ReadOnly):
 @admin.register(Notice)
 class NoticeAdmin(ReadOnly):
     list_display = ("key", "target", "told_at", "attempt", "next_at", "error")
+
+
+@admin.register(Act)
+class ActAdmin(ReadOnly):
+    list_display = ("at", "by", "where", "verb", "target", "words")
 
 
 @admin.register(Mute)

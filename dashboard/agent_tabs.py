@@ -18,7 +18,8 @@ from lifecycle.difference import diff
 from lifecycle.models import Container
 
 from . import diffs
-from .views import Request, door, refused, whence
+from .acts import Act
+from .views import Request, door, refused, who
 
 HISTORY = 50  # configurations that are listed
 
@@ -87,7 +88,8 @@ def change(row: Container, history: list[dict[str, str]], rev: str) -> dict[str,
 def rollback(request: Request, name: str) -> str:
     rev = request.POST.get("rev", "")
     found = intake.earlier(name, rev)
-    row = Approval.rollback(request.user.get_username(), whence(request), name, rev, found)
+    row = Approval.rollback(*who(request), name, rev, found)
+    Act.note(who(request), "rollback", name, f"#{row.pk}")
     return f"#{row.pk}: {name} goes back to {rev[:12]}."
 
 
@@ -129,7 +131,9 @@ def login_act(request: Request, name: str, verb: str) -> str:
             "not_found", f"There is no verb {verb[:40]!r}. There are: {', '.join(LOGIN_ACTS)}.", "unknown_verb"
         )
     Container.named(name)
-    return LOGIN_ACTS[verb](request, name)
+    sentence = LOGIN_ACTS[verb](request, name)
+    Act.note(who(request), f"login {verb}", name)
+    return sentence
 
 
 # ---- vital signs ------------------------------------------------------------------------------------------------------

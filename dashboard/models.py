@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
+from .acts import Act as Act
 from .indexing import Indexed as Indexed
 from .indexing import Minute as Minute
 

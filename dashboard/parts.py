@@ -18,6 +18,7 @@ from agents.models import STATES, Agent, Turn
 from approvals.models import Approval
 from broker.models import HIVE, OPERATOR, Job, Mailbox, Message
 from lifecycle import isolation
+from lifecycle import panic as panics
 from lifecycle.models import Container
 
 from . import asks, narrowed, revisions
@@ -155,7 +156,7 @@ def acts(row: Container, whole: bool = False) -> list[str]:
     if row.desired == Container.Desired.STOPPED:
         return ["start", *(["kill"] if row.op else []), *ends]
     return [
-        "resume" if row.paused else "pause",
+        "resume" if row.paused or row.held else "pause",
         "restart",
         *(["rebuild"] if whole else []),
         "stop",
@@ -208,10 +209,8 @@ def steps(now: Now) -> dict[str, Any]:
 
 
 def panic(now: Now) -> dict[str, Any]:
-    """Since when, while all that should run are paused."""
-    rows = [agent["row"] for agent in now.alive if agent["row"].desired == Container.Desired.RUNNING]
-    since = [row.paused_at for row in rows if row.paused and row.paused_at]
-    return {"panic": max(since) if since and all(row.paused for row in rows) else None}
+    rows = [agent["row"] for agent in now.alive]
+    return {"panic": panics.since(row for row in rows if row.desired == Container.Desired.RUNNING)}
 
 
 # Part of the page -> its rows, and the topics that change them.

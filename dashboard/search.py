@@ -5,11 +5,12 @@ Whatever is typed is a search: what SQLite would take for syntax is quoted, what
 
 import json
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import F, Q, TextField
+from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils import timezone
@@ -21,12 +22,12 @@ from broker import hot
 from broker.models import Message
 from lifecycle.models import Container
 
-from . import parts
+from . import indexing, parts
 
 MOST = 20  # of a group
 TERMS, LENGTH = 16, 100  # more words than these are not looked for, nor longer ones
-# Of the events, which have no index of words, the newest are looked through.
-RECENT = 20_000
+# Events have no index of words: so many are looked through at once, and the next as long as less than so many seconds went by.
+BATCH, TIME = 5_000, 0.5
 AROUND = 70  # characters shown on either side of what was found
 
 TOKEN = re.compile(r'(?P<minus>-?)(?:(?P<filter>from|to|agent|before):)?(?P<word>"[^"]*"?|\S+)', re.IGNORECASE)
@@ -53,6 +54,35 @@ class Hit(NamedTuple):
     title: str
     text: tuple[str, str, str]
     at: datetime | None = None
+
+
+class Reach(NamedTuple):
+    """How many events were looked through, the newest first, back to when, and the number to go on before (0: that was all)."""
+
+    looked: int
+    back_to: datetime | None
+    on: int
+
+
+class Found(NamedTuple):
+    """Each group with what was found in it, the empty ones left out; `reach` is None where no events were asked for."""
+
+    groups: list[tuple[str, list[Hit]]]
+    reach: Reach | None = None
+    behind: bool = False  # some messages have not been taken in yet
+
+    def as_json(self) -> dict[str, Any]:
+        events = self.reach and self.reach._asdict() | {"back_to": written(self.reach.back_to)}
+        hits = [hit_json(group, hit) for group, hits in self.groups for hit in hits]
+        return {"hits": hits, "events": events, "behind": self.behind}
+
+
+def hit_json(group: str, hit: Hit) -> dict[str, Any]:
+    return {"kind": group, "title": hit.title, "text": "".join(hit.text), "at": written(hit.at), "page": hit.href}
+
+
+def written(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def parsed(typed: str) -> Query:
@@ -188,26 +218,60 @@ def says(word: str) -> Q:
     return Q(*((f"{column}__icontains", word) for column in columns), _connector=Q.OR)
 
 
-def events(query: Query) -> list[Hit]:
-    newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    rows = Event.objects.filter(pk__gt=newest - RECENT)
+def events(query: Query, before: int = 0) -> tuple[list[Hit], Reach]:
+    """Batch by batch into the past, until enough is found, time is up or there are no more."""
+    rows = Event.objects.order_by("-pk")
     if name := query.filters.get("agent") or query.filters.get("from"):
         rows = rows.filter(agent=name)
+    hits: list[Hit] = []
+    looked, edge, until = 0, before or LAST, time.monotonic() + TIME
+    while batch := list(rows.filter(pk__lt=edge).values_list("pk", flat=True)[:BATCH]):
+        for row in likely(rows.filter(pk__lt=edge), query).iterator(chunk_size=50):
+            hits += [event_hit(row, query)] if fits(row, query) else []
+            if len(hits) == MOST or time.monotonic() > until:
+                looked += sum(pk >= row.pk for pk in batch)
+                return hits, Reach(looked, row.at, row.pk)
+        looked, edge = looked + len(batch), batch[-1]
+        if time.monotonic() > until:
+            return hits, Reach(looked, Event.objects.get(pk=edge).at, edge)
+    return hits, Reach(looked, None, 0)
+
+
+def likely(rows: QuerySet[Event], query: Query) -> QuerySet[Event]:
+    """Those of the next batch whose JSON has the words, in which what is not ASCII is written out; its keys count too."""
+    rows = Event.objects.filter(pk__in=rows.values("pk")[:BATCH]).order_by("-pk")
     if query.before:
         rows = rows.filter(at__lt=query.before)
-    # The payload is JSON, in which what is not ASCII is written out.
     rows = rows.annotate(text=Cast(F("payload"), TextField()))
     for word in query.words:
         rows = rows.filter(text__icontains=json.dumps(word)[1:-1])
-    for word in query.without:
-        rows = rows.exclude(text__icontains=json.dumps(word)[1:-1])
-    return [event_hit(row, query) for row in rows.order_by("-pk")[:MOST]]
+    return rows
+
+
+def fits(row: Event, query: Query) -> bool:
+    said = told(row.payload).lower()
+    return all(word.lower() in said for word in query.words) and not any(word.lower() in said for word in query.without)
+
+
+def told(payload: Any) -> str:
+    """All that an event says, a line for each value; however deep it lies."""
+    left, found = [payload], []
+    while left:
+        one = left.pop()
+        if isinstance(one, dict | list):
+            left += one.values() if isinstance(one, dict) else one
+        else:
+            found.append(str(one))
+    return "\n".join(found)
 
 
 def event_hit(row: Event, query: Query) -> Hit:
     shown = line(row)
-    href = f"{reverse('agent', args=[row.agent])}#event-{row.pk}"
-    return Hit(href, f"{row.agent} · {shown.label}", around(f"{shown.text} {shown.detail}", query.words), row.at)
+    text = f"{shown.text} {shown.detail}"
+    if query.words and not any(word.lower() in text.lower() for word in query.words):
+        text = told(row.payload)
+    href = f"{reverse('agent', args=[row.agent])}?at={row.pk}#event-{row.pk}"
+    return Hit(href, f"{row.agent} · {shown.label}", around(text, query.words), row.at)
 
 
 # Group -> how it is looked through, and the filters that it knows; a filter that it does not know leaves it out.
@@ -215,16 +279,21 @@ GROUPS: dict[str, tuple[Callable[[Query], list[Hit]], set[str]]] = {
     "agents": (agents, {"agent"}),
     "messages": (messages, {"from", "to", "agent"}),
     "approvals": (approvals, {"from", "agent"}),
-    "events": (events, {"from", "agent"}),
 }
+OF_EVENTS = {"from", "agent"}
 
 
-def found(query: Query) -> list[tuple[str, list[Hit]]]:
-    """Each group with what was found in it, the empty ones left out."""
+def found(query: Query, before: int = 0) -> Found:
+    """With `before` events alone, and only those before that number."""
     if not query:
-        return []
-    answers = [(name, look(query)) for name, (look, knows) in GROUPS.items() if query.filters.keys() <= knows]
-    return [(name, hits) for name, hits in answers if hits]
+        return Found([])
+    wanted = {} if before else GROUPS
+    groups = [(name, look(query)) for name, (look, knows) in wanted.items() if query.filters.keys() <= knows]
+    reach = None
+    if query.filters.keys() <= OF_EVENTS:
+        hits, reach = events(query, before)
+        groups.append(("events", hits))
+    return Found([(name, hits) for name, hits in groups if hits], reach, indexing.behind())
 
 
 def around(text: str, words: list[str]) -> tuple[str, str, str]:
@@ -249,6 +318,7 @@ PLACES = {
     "events": "/#events",
     "jobs": "/#jobs",
     "history of decisions": "/approvals",
+    "who did what": "/audit",
     "spawn an agent": "/ask/spawn",
     "panic: stop every turn": "/ask/panic",
 }

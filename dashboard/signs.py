@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
@@ -27,6 +28,7 @@ def signs(name: str) -> dict[str, Any]:
         "agent": Agent.objects.filter(name=name).first(),
         "login": Login.of(name),
         "today": today(name),
+        "budget": settings.HIVE_DAILY_BUDGET_USD,
         "context": context_fill(name),
         "processes": vitals.count(name) if now and now.pid else 0,
         "series": [

@@ -14,6 +14,7 @@ urlpatterns = [
     path("approvals/<int:approval>/deny", views.deny, name="deny"),
     path("approvals/<int:approval>", views.approval, name="approval"),
     path("approvals", finding.approvals, name="approvals"),
+    path("audit", finding.audit, name="audit"),
     path("search", finding.search, name="search"),
     path("ask/spawn", acting.ask_spawn, name="ask_spawn"),
     path("ask/panic", acting.ask_panic, name="ask_panic"),

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from broker.wire import Refused
 
 from . import auth, qr, roles
-from .views import STATUS, door
+from .acts import Act
+from .views import STATUS, door, who
 
 
 @require_http_methods(["GET", "POST"])
@@ -24,12 +25,14 @@ def page(request: HttpRequest, status: int = 200, **said: Any) -> HttpResponse:
 @door
 def given(request: HttpRequest) -> str:
     row = auth.give(request.POST.get("name", "").strip(), request.POST.get("role", ""))
+    Act.note(who(request), "user add", row["name"], row["role"])
     return f"{row['name']} is {row['role']}."
 
 
 @door
 def remove(request: HttpRequest, name: str) -> str:
     auth.remove(name)
+    Act.note(who(request), "user remove", name)
     return f"{name} is removed."
 
 
@@ -38,6 +41,7 @@ def link(request: HttpRequest, name: str) -> HttpResponse:
     """Shown once, in the answer itself: it is as good as the user it signs in."""
     try:
         token, expires = auth.mint(user=name)
+        Act.note(who(request), "link", name)
     except Refused as refusal:
         return page(request, STATUS.get(refusal.kind, 500), refusal=str(refusal))
     return page(request, link=auth.link(token), code=qr.svg(auth.link(token)), name=name, expires=expires)

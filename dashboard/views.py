@@ -22,6 +22,7 @@ from lifecycle.models import Container
 
 from . import auth, notices, parts
 from . import look as looks
+from .acts import EVERYONE, Act
 
 
 class Request(HttpRequest):
@@ -32,7 +33,6 @@ class Request(HttpRequest):
 
 STATUS = {"bad_params": 400, "refused": 409, "not_found": 404, "conflict": 409, "busy": 503, "timed_out": 503}
 
-EVERYONE = "*"  # no name of an agent
 OUTPUT = 16 * 1024  # bytes of a container's output that a page shows
 
 MUTES = ("1", "8", "0")
@@ -101,6 +101,7 @@ def sign_in(request: Request) -> HttpResponse:
         if status == 429:
             response["Retry-After"] = "60"
         return response
+    Act.note(who(request), "sign in")
     return redirect(back(request))
 
 
@@ -155,21 +156,24 @@ def back(request: Request) -> str:
     return page if url_has_allowed_host_and_scheme(page, {request.get_host()}) else "/"
 
 
-def whence(request: Request) -> str:
-    return f"the dashboard at {request.META.get('REMOTE_ADDR', 'a socket')}"
+def who(request: HttpRequest) -> tuple[str, str]:
+    """The name of whoever is signed in, and from where they come."""
+    return request.user.get_username(), f"the dashboard at {request.META.get('REMOTE_ADDR', 'a socket')}"
 
 
 @door
 def approve(request: Request, approval: int) -> str:
     row = Approval.numbered(approval)
-    row.approve(request.user.get_username(), whence(request), seen=request.POST.get("seen", ""))
+    row.approve(*who(request), seen=request.POST.get("seen", ""))
+    Act.note(who(request), "approve", row.agent, f"#{row.pk}")
     return f"#{row.pk} approved: {row.agent} is on its way."
 
 
 @door
 def deny(request: Request, approval: int) -> str:
     row = Approval.numbered(approval)
-    row.deny(request.user.get_username(), whence(request), request.POST.get("reason", "").strip())
+    row.deny(*who(request), request.POST.get("reason", "").strip())
+    Act.note(who(request), "deny", row.agent, f"#{row.pk}")
     return f"#{row.pk} denied. {row.requested_by} is told."
 
 
@@ -178,6 +182,7 @@ def act(request: Request, name: str, verb: str) -> str:
     if verb not in ACTS:
         raise Refused("not_found", f"There is no verb {verb[:40]!r}. There are: {', '.join(ACTS)}.", "unknown_verb")
     ACTS[verb](Container.named(name))
+    Act.note(who(request), verb, name)
     return f"{verb} {name}: on its way."
 
 
@@ -186,12 +191,9 @@ def send(request: Request) -> str:
     # A browser sends CR LF for a new line, whatever was typed.
     body = request.POST.get("body", "").replace("\r\n", "\n")
     to = request.POST.get("to", "")
-    return "\n".join(sent(name, body) for name in parts.recipients()) if to == EVERYONE else sent(to, body)
-
-
-def sent(to: str, body: str) -> str:
-    message = Message.send(OPERATOR, to, body)
-    return f"Message {message.pk} waits for {message.recipient}."
+    sent = [Message.send(OPERATOR, name, body) for name in (parts.recipients() if to == EVERYONE else [to])]
+    Act.note(who(request), "send", to, ", ".join(f"#{message.pk}" for message in sent))
+    return "\n".join(f"Message {message.pk} waits for {message.recipient}." for message in sent)
 
 
 @door
@@ -199,7 +201,8 @@ def mute(request: Request) -> str:
     hours = request.POST.get("hours", "")
     if hours not in MUTES:
         raise Refused("bad_params", f"Mute for one of {', '.join(MUTES)} hours; 0 lets it go on.", "unknown_time")
-    notices.mute(float(hours), request.user.get_username(), whence(request))
+    notices.mute(float(hours), *who(request))
+    Act.note(who(request), "mute", words=f"{hours} h")
     return f"Nothing is told for {hours} h." if hours != "0" else "What waits is told again."
 
 
@@ -209,6 +212,7 @@ def requeue(request: Request, message: int) -> str:
     if row is None:
         raise Refused("not_found", f"There is no message {message}.", "unknown_message")
     row.requeue()
+    Act.note(who(request), "requeue", row.recipient, f"#{row.pk}")
     return f"Message {row.pk} waits for {row.recipient} again."
 
 

@@ -123,7 +123,7 @@ class Attempt:
                 if refusal.word == "lease_lost":
                     self.stop("lease_lost")
             if wishes.get("interrupt"):
-                self.stop("interrupted")
+                self.stop("panic" if wishes.get("keep") else "interrupted")
             await asyncio.sleep(0.5)
 
     async def _watch(self) -> None:

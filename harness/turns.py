@@ -61,6 +61,7 @@ FAILURES = {
     "budget": Failure("The turn spent its budget.", "dead"),
     "refused": Failure("The model did not take the request.", "dead"),
     "interrupted": Failure("interrupted by the operator", "dead"),
+    "panic": Failure("stopped by the operator with every other turn: its message comes again", "hold", 1, "paused"),
     # Its messages are somebody else's by now: nothing is said about them.
     "lease_lost": Failure("The host gave its messages away: it was out of reach for too long.", "nothing"),
 }

@@ -65,7 +65,8 @@ async def renew(caller: Caller, turn: Id, lease: Seconds = 90, wait: Annotated[f
 
 def wished(name: str, turn: str) -> dict:
     paused = Container.objects.filter(name=name, paused=True).exists()
-    return {"interrupt": Agent.objects.filter(name=name, interrupt=turn).exists(), "paused": paused}
+    ended = Agent.objects.filter(name=name, interrupt=turn).first()
+    return {"interrupt": ended is not None, "keep": ended is not None and ended.keep, "paused": paused}
 
 
 def ack(caller: Caller, turn: TurnRow) -> dict:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from agents.models import STATES
-from broker.wire import POLL
+from broker.wire import POLL, Peer
 from broker.writer import writer as writer  # for the verbs beside it
 
 
@@ -15,6 +15,10 @@ class Caller(NamedTuple):
     name: str
     role: str  # a key of verbs.VERBS
     where: str
+
+    def of(self, peer: Peer) -> Self:
+        """An operator's socket is open to the hive's own user and to root: with which of them it was."""
+        return self._replace(where=f"{self.where}, uid {peer.uid}") if self.role == "operator" else self
 
 
 Name = Annotated[str, Field(max_length=40)]

@@ -124,4 +124,4 @@ def _recorded(agent: str, done: asyncio.Future) -> None:
 
 
 def _verbs(caller: Caller) -> wire.Verb:
-    return lambda peer, method, params: call(caller, method, params)
+    return lambda peer, method, params: call(caller.of(peer), method, params)

@@ -20,7 +20,10 @@ from broker.models import OPERATOR, Message
 from broker.tasks import vacuum_now
 from broker.wire import Refused
 from dashboard import auth, notices, roles
+from dashboard import search as searching
+from dashboard.acts import EVERYONE, Act
 from lifecycle import isolation, update
+from lifecycle import panic as panics
 from lifecycle.models import Container
 
 from . import __version__
@@ -41,27 +44,39 @@ def status(caller: Caller, name: Name) -> dict:
 
 
 def spawn(caller: Caller, name: Name, role: Literal["agent"] = "agent", config: dict[str, Any] | None = None) -> dict:
-    return Container.spawn(name, role=role, config=config, by=caller.name).as_json()
+    row = Container.spawn(name, role=role, config=config, by=caller.name)
+    note(caller, "spawn", name)
+    return row.as_json()
+
+
+def did(caller: Caller, verb: str, name: str, act: Callable[[Container], Any]) -> dict:
+    row = acted(Container.named(name), act)
+    note(caller, verb, name)
+    return row
+
+
+def note(caller: Caller, verb: str, target: str = "", words: str = "") -> None:
+    Act.note((caller.name, caller.where), verb, target, words)
 
 
 def start(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.start)
+    return did(caller, "start", name, Container.start)
 
 
 def stop(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.stop)
+    return did(caller, "stop", name, Container.stop)
 
 
 def restart(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.restart)
+    return did(caller, "restart", name, Container.restart)
 
 
 def kill(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.kill)
+    return did(caller, "kill", name, Container.kill)
 
 
 def rebuild(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.rebuild)
+    return did(caller, "rebuild", name, Container.rebuild)
 
 
 def rebuild_many(caller: Caller, which: Literal["stale", "all"] = "stale") -> dict:
@@ -69,29 +84,48 @@ def rebuild_many(caller: Caller, which: Literal["stale", "all"] = "stale") -> di
     stale = update.stale() if which == "stale" else [(row, "") for row in Container.running()]
     for row, wanted in stale:
         update.soon(row, wanted)
+        note(caller, "rebuild", row.name, which)
     return {"agents": [Container.named(row.name).as_json() for row, _ in stale]}
 
 
 def destroy(caller: Caller, name: Name, purge: bool = False) -> dict:
-    return acted(Container.named(name), partial(Container.destroy, purge=purge))
+    return did(caller, "purge" if purge else "destroy", name, partial(Container.destroy, purge=purge))
 
 
 def pause(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.pause)
+    return did(caller, "pause", name, Container.pause)
 
 
 def resume(caller: Caller, name: Name) -> dict:
-    return acted(Container.named(name), Container.resume)
+    return did(caller, "resume", name, Container.resume)
 
 
 def interrupt(caller: Caller, name: Name) -> dict:
     """End the turn that runs now; the agent goes on with the next message."""
-    return acted(Container.named(name), Container.interrupt)
+    return did(caller, "interrupt", name, Container.interrupt)
+
+
+def panic(caller: Caller) -> dict:
+    """Every turn ends now and none begins; what they were at waits."""
+    paused, ended = panics.stop_every_turn()
+    note(caller, "panic", EVERYONE, panics.told(paused, ended))
+    return {"paused": paused, "ended": ended}
+
+
+def panic_over(caller: Caller) -> dict:
+    """Those go on whom the panic has paused."""
+    if (since := panics.since(Container.running())) is None:
+        raise Refused("conflict", "Not everybody is paused: 'hive resume NAME' lets one go on.", "no_panic")
+    resumed = panics.go_on(since)
+    note(caller, "panic over", EVERYONE, ", ".join(resumed))
+    return {"resumed": resumed}
 
 
 def login(caller: Caller, name: Name) -> dict:
     """Begin a login to Claude in an agent's container; its link comes with `login_state`."""
-    return Container.named(name).log_in().as_json()
+    login = Container.named(name).log_in()
+    note(caller, "login start", name)
+    return login.as_json()
 
 
 def login_state(caller: Caller, name: Name) -> dict:
@@ -100,21 +134,22 @@ def login_state(caller: Caller, name: Name) -> dict:
 
 def login_code(caller: Caller, name: Name, code: Annotated[str, Field(max_length=2000)]) -> dict:
     """Pass on the code that the sign-in page showed."""
-    return wished(name, partial(Login.give, code=code))
+    return wished(caller, "login code", name, partial(Login.give, code=code))
 
 
 def login_cancel(caller: Caller, name: Name) -> dict:
-    return wished(name, Login.cancel)
+    return wished(caller, "login cancel", name, Login.cancel)
 
 
 def logout(caller: Caller, name: Name) -> dict:
     """Have claude in that container forget its login."""
-    return wished(name, Login.log_out)
+    return wished(caller, "login logout", name, Login.log_out)
 
 
-def wished(name: str, verb: Callable[[Login], None]) -> dict:
+def wished(caller: Caller, verb: str, name: str, wish: Callable[[Login], None]) -> dict:
     login = Login.of(Container.named(name).name)
-    verb(login)
+    wish(login)
+    note(caller, verb, name)
     return login.as_json()
 
 
@@ -145,19 +180,27 @@ async def rollback(
 ) -> dict:
     """Apply what was applied before: the revision, or the newest other one that is not known to fail."""
     found = await asyncio.to_thread(intake.earlier, name, rev or "")
-    row = await writer.write(partial(Approval.rollback, caller.name, caller.where, name, rev or "", found))
+    row = await writer.write(partial(rolled_back, caller, name, rev or "", found))
     return await asyncio.to_thread(row.shown)
+
+
+def rolled_back(caller: Caller, name: str, rev: str, found: intake.Proposal) -> Approval:
+    row = Approval.rollback(caller.name, caller.where, name, rev, found)
+    note(caller, "rollback", name, f"#{row.pk}")
+    return row
 
 
 def approve(caller: Caller, id: Count, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]) -> dict:
     approval = Approval.numbered(id)
     approval.approve(caller.name, caller.where, seen=sha256)
+    note(caller, "approve", approval.agent, f"#{id}")
     return approval.as_json()
 
 
 def deny(caller: Caller, id: Count, reason: Why = "") -> dict:
     approval = Approval.numbered(id)
     approval.deny(caller.name, caller.where, reason)
+    note(caller, "deny", approval.agent, f"#{id}")
     return approval.as_json()
 
 
@@ -218,6 +261,7 @@ def requeue(caller: Caller, id: Count) -> dict:
     if message is None:
         raise Refused("not_found", f"There is no message {id}.", "unknown_message")
     message.requeue()
+    note(caller, "requeue", message.recipient, f"#{id}")
     message.refresh_from_db()
     return message.as_json()
 
@@ -225,12 +269,16 @@ def requeue(caller: Caller, id: Count) -> dict:
 def link(caller: Caller, user: Name = OPERATOR, role: Name = roles.ROLES[-1]) -> dict:
     """A sign-in link, for one use within ten minutes; its session may do what the user may, but at most what the role may."""
     token, expires = auth.mint(user=user, role=role)
+    note(caller, "link", user, role)
     return {"url": auth.link(token), "user": user, "role": role, "expires_at": expires.isoformat()}
 
 
 def mute(caller: Caller, hours: Annotated[float, Field(ge=0, le=24 * 30)] | None = None) -> dict:
     """Tell nothing outside for so many hours (0: go on), or just say how it is."""
-    return notices.muted() if hours is None else notices.mute(hours, caller.name, caller.where)
+    if hours is None:
+        return notices.muted()
+    note(caller, "mute", words=f"{hours:g} h")
+    return notices.mute(hours, caller.name, caller.where)
 
 
 def notify(caller: Caller) -> dict:
@@ -245,17 +293,23 @@ def users(caller: Caller) -> dict:
 
 def user_add(caller: Caller, name: Name, role: Name) -> dict:
     """Make a user, or give one another role."""
-    return auth.give(name, role)
+    row = auth.give(name, role)
+    note(caller, "user add", name, role)
+    return row
 
 
 def user_remove(caller: Caller, name: Name) -> dict:
     """A user and their sessions go."""
-    return auth.remove(name)
+    removed = auth.remove(name)
+    note(caller, "user remove", name)
+    return removed
 
 
 def vacuum(caller: Caller) -> dict:
     """Remove delivered messages past their retention now."""
-    return {"deleted": vacuum_now()}
+    deleted = vacuum_now()
+    note(caller, "vacuum", words=f"{deleted} messages")
+    return {"deleted": deleted}
 
 
 def backup(caller: Caller, path: str | None = None) -> dict:
@@ -270,7 +324,22 @@ def backup(caller: Caller, path: str | None = None) -> dict:
             raise Refused("conflict", f"{target} is there already.", "file_exists")
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         backups.copy(target)
+    note(caller, "backup", words=str(target))
     return {"path": str(target), "bytes": target.stat().st_size}
+
+
+def search(caller: Caller, query: Annotated[str, Field(max_length=500)], before: Count = 0) -> dict:
+    """As the page searches. With `before` only events are looked through, those before that number."""
+    wanted = searching.parsed(query)
+    if wanted.hint or not wanted:
+        raise Refused("bad_params", wanted.hint or "Say a word that is to be there, or a filter.", "no_query")
+    return searching.found(wanted, before).as_json()
+
+
+def audit(caller: Caller, target: str | None = None, before: Count | None = None, limit: Page = 50) -> dict:
+    """What was done by operators, the newest or those before a number; oldest first."""
+    rows = list(Act.of(target or "", before)[:limit])[::-1]
+    return {"acts": [row.as_json() for row in rows]}
 
 
 def about(caller: Caller) -> dict:

@@ -105,7 +105,7 @@ async def session(
     async with anyio.create_task_group() as group:
         group.start_soon(_read, first, reader, to_server, group.cancel_scope, asked, share)
         group.start_soon(_write, from_server, writer, group.cancel_scope, asked)
-        mcp = server(caller, share)
+        mcp = server(caller.of(peer), share)
         await mcp.run(incoming, outgoing, mcp.create_initialization_options())
         group.cancel_scope.cancel()
 

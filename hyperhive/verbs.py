@@ -64,6 +64,8 @@ OPERATOR = {
     "pause": Verb(operator.pause, "write"),
     "resume": Verb(operator.resume, "write"),
     "interrupt": Verb(operator.interrupt, "write"),
+    "panic": Verb(operator.panic, "write"),
+    "panic_over": Verb(operator.panic_over, "write"),
     "login": Verb(operator.login, "write"),
     "login_state": Verb(operator.login_state, "read"),
     "login_code": Verb(operator.login_code, "write"),
@@ -89,6 +91,8 @@ OPERATOR = {
     "user_remove": Verb(operator.user_remove, "write"),
     "vacuum": Verb(operator.vacuum, "read"),
     "backup": Verb(operator.backup, "read"),
+    "search": Verb(operator.search, "read"),
+    "audit": Verb(operator.audit, "read"),
     "about": Verb(operator.about, "read"),
     "doctor": Verb(operator.doctor, "read"),
 }

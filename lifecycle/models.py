@@ -19,7 +19,7 @@ from broker.events import publish_on_commit
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
 
-from . import allot, drivers, egress, egress_told, names, pool
+from . import allot, budget, drivers, egress, egress_told, names, pool
 from .config import AgentConfig
 from .drivers import Spec
 
@@ -33,8 +33,12 @@ DOING = {
     "destroy": "It is being destroyed",
     "purge": "It is being destroyed and everything of it removed",
 }
+SPENT = "Its daily budget is spent: its messages wait until midnight UTC, or until 'hive resume {name}'."
 ENDING = ("destroy", "purge")
-TAKES_NO_MESSAGE = "SELECT 1 FROM lifecycle_container WHERE name = :name AND (paused OR op NOT IN ('', 'start'))"
+TAKES_NO_MESSAGE = """
+    SELECT 1 FROM lifecycle_container WHERE name = :name
+    AND (paused OR op NOT IN ('', 'start') OR held_until > strftime('%Y-%m-%d %H:%M:%f', 'now'))
+"""
 
 # What every new wish wipes out.
 WISH: dict[str, Any] = {"step": "", "error": "", "deaths": [], "retry_at": None, "due": False}
@@ -85,6 +89,9 @@ class Container(models.Model):
     )
     paused = models.BooleanField(default=False)
     paused_at = models.DateTimeField(null=True)
+    held_until = models.DateTimeField(null=True, help_text="Its daily budget is spent until then.")
+    held_at = models.DateTimeField(null=True)
+    let_on = models.DateField(null=True, help_text="The day on which it may spend more than its budget.")
     restarts = models.PositiveIntegerField(default=0, help_text="How often it was started again by itself.")
     deaths = models.JSONField(
         default=list, help_text="When it ended unasked, in seconds since 1970, since it last ran well."
@@ -167,8 +174,10 @@ class Container(models.Model):
 
     @classmethod
     def takes_no_message(cls, name: str) -> bool:
-        """Whether it is paused, or about to be ended or rebuilt. Every claim asks this, so it is raw SQL."""
-        return bool(hot.rows(TAKES_NO_MESSAGE, name=name))
+        """Whether it is paused, about to be ended or rebuilt, or out of budget. Every claim asks this, so it is raw SQL."""
+        return bool(hot.rows(TAKES_NO_MESSAGE, name=name)) or (
+            settings.HIVE_DAILY_BUDGET_USD > 0 and budget.spent(name)
+        )
 
     @classmethod
     def running(cls) -> models.QuerySet["Container"]:
@@ -242,7 +251,16 @@ class Container(models.Model):
         self._set_paused(True)
 
     def resume(self) -> None:
+        """Let it go on; where its budget was what held it, for the rest of the day."""
+        if self.held:
+            self.held_until, self.let_on = None, timezone.now().date()
+            self.save(update_fields=["held_until", "let_on"])
         self._set_paused(False)
+
+    @property
+    def held(self) -> bool:
+        """Whether its daily budget is spent."""
+        return self.held_until is not None and self.held_until > timezone.now()
 
     def _set_paused(self, paused: bool) -> None:
         self.paused, self.paused_at = paused, timezone.now() if paused else None
@@ -255,7 +273,7 @@ class Container(models.Model):
         lease = Lease.objects.filter(recipient=self.name).first()
         if lease is None:
             raise Refused("conflict", f"{self.name} runs no turn.", "no_turn")
-        Agent.objects.filter(name=self.name).update(interrupt=lease.turn)
+        Agent.objects.filter(name=self.name).update(interrupt=lease.turn, keep=False)
         publish_on_commit(f"control:{self.name}")
 
     def log_in(self) -> Login:
@@ -306,6 +324,8 @@ class Container(models.Model):
             return "offline", self.status_since, f"It is {self.status}."
         if self.paused:
             return "paused", self.paused_at or self.status_since, "The operator paused it: its messages wait."
+        if self.held:
+            return "paused", self.held_at or self.status_since, SPENT.format(name=self.name)
         return None
 
     def now(self) -> drivers.Status:
@@ -352,6 +372,7 @@ class Container(models.Model):
             "why": why,
             "status_since": self.status_since.isoformat(),
             "created_at": self.created_at.isoformat(),
+            "held_until": self.held_until.isoformat() if self.held_until and self.held else None,
             "inbox": Message.waiting(self.name),
             "cli_version": agent.cli_version if agent else "",
             "pid": now.pid,

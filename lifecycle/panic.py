@@ -1,5 +1,6 @@
 """PAN1C: every turn ends now and none begins, until the operator lets them go on. Messages wait meanwhile."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.utils import timezone
@@ -18,9 +19,22 @@ def stop_every_turn() -> tuple[list[str], list[str]]:
     resting.update(paused=True, paused_at=timezone.now())
     ended = []
     for lease in Lease.objects.filter(recipient__in=Container.running().values("pk")):
-        ended += [lease.recipient] * Agent.objects.filter(pk=lease.recipient).update(interrupt=lease.turn)
+        found = Agent.objects.filter(pk=lease.recipient)
+        ended += [lease.recipient] * found.update(interrupt=lease.turn, keep=True)
     _tell({*paused, *ended})
     return paused, ended
+
+
+def told(paused: list[str], ended: list[str]) -> str:
+    """The same in words."""
+    return f"{len(ended)} turns end now, {len(paused)} agents are paused"
+
+
+def since(running: Iterable[Container]) -> datetime | None:
+    """When the panic began that is still on: everybody is paused, the last of them by it. None when there is none."""
+    rows = list(running)
+    at = [row.paused_at for row in rows if row.paused and row.paused_at]
+    return max(at) if at and all(row.paused for row in rows) else None
 
 
 def go_on(since: datetime) -> list[str]:

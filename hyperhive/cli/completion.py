@@ -9,7 +9,7 @@ from .parser import Verb, build
 from .terminal import write
 
 # What an argument is called in the help -> the verb whose `-q` lists what it can be.
-LISTS = {"NAME": "list", "TO": "list", "USER": "users", "ID": "approvals"}
+LISTS = {"NAME": "list", "TO": "list", "USER": "users", "ID": "approvals", "WORD": "search"}
 FILES = {"FILE", "PATH"}
 BEFORE = ("--help", "--json", "--quiet", "--yes")  # what may stand before a verb
 

@@ -99,6 +99,14 @@ async def mark(host: Host, out: Terminal, o: Any) -> None:
     out.result(await host.ask(o.verb, name=o.name), looks.marked, name)
 
 
+async def panic(host: Host, out: Terminal, o: Any) -> None:
+    """Asks nothing: who says it is in a hurry."""
+    if o.over:
+        out.result(await host.ask("panic_over"), looks.panic_over, lambda result: result["resumed"])
+    else:
+        out.result(await host.ask("panic"), looks.panic, lambda result: result["ended"])
+
+
 async def finish(host: Host, out: Terminal, o: Any, row: dict[str, Any]) -> None:
     if o.wait:
         row = await settled(host, out, row, o.timeout)

@@ -1,6 +1,7 @@
 """How the host's answers read: each look turns one into tables and lines of text. It neither prints nor cleans them."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from broker.clean import clean
@@ -97,6 +98,17 @@ def agent(row: Row) -> list[Block]:
 
 def marked(row: Row) -> list[Block]:
     return [f"{row['name']}: {row['state']}"]
+
+
+def panic(result: Row) -> list[Block]:
+    return [
+        f"{len(result['ended'])} turns end now, {len(result['paused'])} agents are paused; their messages wait",
+        "`hive panic --over` lets them go on",
+    ]
+
+
+def panic_over(result: Row) -> list[Block]:
+    return [f"{name}: goes on" for name in result["resumed"]]
 
 
 def one_state(row: Row) -> list[Block]:
@@ -278,6 +290,37 @@ def history(result: Row) -> list[Block]:
 
 def decided(row: Row) -> list[Block]:
     return [f"#{row['id']} {row['kind']} {row['agent']}: {row['state']}"]
+
+
+# ---- what is looked up
+
+
+def found(result: Row) -> list[Block]:
+    return [hit(row) for row in result["hits"]] or [Table((), [], "nothing matches")]
+
+
+def hit(row: Row) -> str:
+    return f"{row['kind']}  {row['title']}  {clock(row['at'])}\n{indented(first(row['text']))}"
+
+
+def left_open(result: Row) -> Iterator[str]:
+    """What was not looked through, as sentences."""
+    if (events := result["events"]) and events["on"]:
+        yield f"{events['looked']} events were looked through, back to {clock(events['back_to'])} UTC: --all goes on"
+    if result["behind"]:
+        yield "the words of the newest messages are still being taken in"
+
+
+def nothing(result: Row) -> list[Block]:
+    return []
+
+
+def acts(result: Row) -> list[Block]:
+    rows: list[tuple[Cell, ...]] = [
+        (str(row["id"]), clock(row["at"]), row["by"], row["verb"], row["target"], row["where"], first(row["words"]))
+        for row in result["acts"]
+    ]
+    return [Table(("ID", "TIME (UTC)", "WHO", "DID", "TO", "FROM", ""), rows, "nothing was done yet")]
 
 
 # ---- the hive

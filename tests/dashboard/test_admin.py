@@ -17,6 +17,7 @@ from broker.age import Age
 from broker.jobs import Job
 from broker.models import Lease, Message
 from dashboard import auth
+from dashboard.acts import Act
 from dashboard.indexing import Indexed, Minute
 from dashboard.models import Mute, Notice
 
@@ -39,6 +40,7 @@ def everything(agent, approval) -> None:
     Event.take_over(row, [{"seq": 1, "turn": None, "at": at, "kind": "log", "payload": {"text": HIDING}}])
     Turn.objects.create(id="turn-1", agent="scout", number=1, started_at=at)
     auth.mint()
+    Act.note(("anna", "a test"), "stop", "scout", HIDING)
     Notice.objects.create(key="approval-1", target="ntfy")
     Mute.objects.create(until=at, by="operator", where="a test")
     Login.objects.create(agent="scout")

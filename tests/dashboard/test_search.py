@@ -79,7 +79,13 @@ def test_all_groups_are_looked_through(operator, talk, approval):
     Event.objects.create(agent="scout", seq=1, kind="log", payload={"text": "a wörd about sonar"})
     Approval.objects.filter(pk=approval.pk).update(state="denied", reason="no sonar now", decided_at=timezone.now())
     page = operator.get("/search", {"q": "sonar"}).content.decode()
-    for words in (f"#{approval.pk} Spawn sonar · Denied", "<mark>sonar</mark>", "scout · log", "/agents/scout/#event-"):
+    for words in (
+        f"#{approval.pk} Spawn sonar · Denied",
+        "<mark>sonar</mark>",
+        "scout · log",
+        "/agents/scout/?at=",
+        "#event-",
+    ):
         assert words in page
     assert "scout · log" in operator.get("/search", {"q": "wörd"}).content.decode()
     assert "scout · log" not in operator.get("/search", {"q": "wörd -sonar"}).content.decode()
@@ -94,6 +100,69 @@ def test_the_list_of_ctrl_k_has_acts_by_their_plain_names(operator, agent):
     html = operator.get("/search", {"q": "stop sco"}, HTTP_HX_REQUEST="true").content.decode()
     assert '<a href="/ask/scout/stop" data-ask><b>stop scout</b></a>' in html
     assert "panic" in operator.get("/search", HTTP_HX_REQUEST="true").content.decode()
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+def log(*texts: str, agent: str = "scout") -> list[int]:
+    newest = Event.objects.filter(agent=agent).count()
+    rows = [
+        Event(agent=agent, seq=newest + number, kind="log", payload={"text": text})
+        for number, text in enumerate(texts, 1)
+    ]
+    return [row.pk for row in Event.objects.bulk_create(rows)]
+
+
+def numbers(hits: list[search.Hit]) -> list[int]:
+    return [int(hit.href.rpartition("-")[2]) for hit in hits]
+
+
+def test_events_are_found_by_what_they_say_and_not_by_their_keys(agent):
+    one, two = log("the first text", "another")
+    Event.objects.filter(pk=two).update(payload={"deep": [{"text": "x" * 5000}, {"more": "the first: far behind"}]})
+    for typed, expected in (
+        ("first", [two, one]),
+        ("first -far", [one]),
+        ("deep", []),
+        ("text", [one]),
+        ("-text x", [two]),
+    ):
+        hits, reach = search.events(search.parsed(typed))
+        assert (numbers(hits), reach) == (expected, (2, None, 0)), typed
+    assert search.events(search.parsed("far"))[0][0].text[1] == "far", "although the line on the page ends before it"
+    assert search.events(search.parsed("agent:scout before:1d"))[0] == []
+
+
+def test_the_search_of_events_ends_when_its_time_is_up_and_says_where_to_go_on(operator, agent, monkeypatch):
+    needle, *_ = log("needle", *["hay"] * 24)
+    monkeypatch.setattr(search, "BATCH", 10)
+    monkeypatch.setattr(search, "TIME", -1)
+    hits, reach = search.events(search.parsed("needle"))
+    assert (hits, reach.looked) == ([], 10)
+    page = operator.get("/search", {"q": "needle"}).content.decode()
+    assert "10 events were looked through, back to" in page
+    assert f"/search?q=needle&amp;before={reach.on}" in page
+    looked = reach.looked
+    while reach.on:
+        hits, reach = search.events(search.parsed("needle"), reach.on)
+        looked += reach.looked
+    assert looked == 25
+    assert (
+        "All events that are kept here" in operator.get("/search", {"q": "needle", "before": needle}).content.decode()
+    )
+
+
+def test_more_events_than_are_shown_are_reached_too(agent):
+    pks = log(*["hay"] * (search.MOST + 5))
+    hits, reach = search.events(search.parsed("hay"))
+    assert (numbers(hits), reach.on) == (pks[:4:-1], pks[5])
+    assert numbers(search.events(search.parsed("hay"), reach.on)[0]) == pks[4::-1]
+
+
+def test_a_batch_of_one_agents_events_is_found_by_its_index(agent):
+    batch = Event.objects.filter(agent="scout", pk__lt=search.LAST).order_by("-pk").values_list("pk")[: search.BATCH]
+    assert "COVERING INDEX" in batch.explain()
 
 
 HOSTILE = [

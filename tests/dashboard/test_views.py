@@ -26,13 +26,15 @@ TABS = ("inbox", "notes", "config", "turns", "login", "vitals")
 URLS = [
     "/", "/approvals/1/approve", "/approvals/1/deny", "/containers", "/containers/scout/stop", "/containers/scout/output",
     "/messages", "/messages/1", "/messages/1/requeue", "/inbox/read", "/logout", "/agents/scout/", "/agents/nobody/",
-    "/approvals", "/approvals/1", "/search", "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/panic", "/panic/over",
+    "/approvals", "/approvals/1", "/audit", "/search", "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill",
+    "/panic", "/panic/over",
     "/containers/act", "/containers/scout/destroy", "/users", "/users/scout/remove", "/users/scout/link", "/mute", "/waits",
     *(f"/agents/scout/{page}" for page in TABS),
     "/agents/scout/turns/1", "/agents/scout/export", "/agents/scout/config/rollback", "/agents/scout/login/stop",
 ]  # fmt: skip
 GETS = [
-    "/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/messages/1", "/approvals", "/approvals/1", "/search",
+    "/", "/agents/scout/", "/agents/nobody/", "/containers/scout/output", "/messages/1", "/approvals", "/approvals/1", "/audit",
+    "/search",
     "/ask/spawn", "/ask/panic", "/ask/many", "/ask/scout/kill", "/users", "/waits", "/agents/scout/turns/1",
     "/agents/scout/export", *(f"/agents/scout/{page}" for page in TABS),
 ]  # fmt: skip

@@ -16,7 +16,7 @@ THEMES = ("dark", "light")
 # Pages by path; a new page of a builder's is a line here.
 PAGES = [
     "/", "/agents/scout/", "/?state=failing&q=zzz", "/search?q=read", "/search?q=before:soon", "/approvals",
-    "/approvals/4", "/?sort=-inbox&mail=dead&to=operator", "/?kiosk=1", "/messages/1",
+    "/approvals/4", "/?sort=-inbox&mail=dead&to=operator", "/?kiosk=1", "/messages/1", "/audit",
     "/ask/scout/destroy", "/ask/many?verb=stop&agent=scout&agent=forge", "/ask/spawn", "/ask/panic",
     *(f"/agents/scout/{page}" for page in ("inbox", "notes", "config", "turns", "login", "vitals")),
 ]  # fmt: skip

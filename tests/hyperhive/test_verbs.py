@@ -1,7 +1,11 @@
 """Who may say what: every verb on every socket, and params that do not fit."""
 
 import asyncio
+import contextlib
+import inspect
 import json
+import os
+import re
 import tempfile
 import time
 import uuid
@@ -18,6 +22,7 @@ from approvals.models import Approval
 from broker import events, wire
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Client, Refused, ask
+from dashboard import indexing
 from hyperhive import doors, tools
 from hyperhive.caller import Caller, writer
 from hyperhive.verbs import VERBS
@@ -31,7 +36,8 @@ ONLY_OPERATOR = {
     "list", "status", "spawn", "stop", "rebuild", "destroy", "pause", "resume", "interrupt", "approvals", "show", "approve",
     "deny", "messages", "turns", "logs", "requeue", "link", "vacuum", "backup", "about", "rebuild_many", "history", "rollback",
     "login", "login_state", "login_code", "login_cancel", "logout",
-    "users", "user_add", "user_remove", "mute", "notify", "doctor",
+    "users", "user_add", "user_remove", "mute", "notify", "doctor", "panic", "panic_over", "search",
+    "audit",
 }  # fmt: skip
 ONLY_MANAGER = {"request_spawn", "request_apply_commit", "list_agents"}
 
@@ -69,6 +75,89 @@ def _rows() -> None:
 
 def turn_row(id_: str, **columns: Any) -> dict[str, Any]:
     return {"id": id_, "number": 1, "started_at": timezone.now().isoformat(), "outcome": "ok", **columns}
+
+
+async def test_a_panic_holds_what_the_turns_are_at_and_is_over_once(sockets: dict[str, Path]) -> None:
+    await ask(sockets["operator"], "send", to="scout", body="work")
+    await ask(sockets["scout"], "recv", turn="turn-00001")
+    wishes = {"interrupt": True, "keep": True, "paused": True}
+    assert (await ask(sockets["operator"], "panic"))["ended"] == ["scout"]
+    assert await ask(sockets["scout"], "renew", turn="turn-00001", wait=5) == wishes
+    await ask(sockets["operator"], "interrupt", name="scout")
+    assert await ask(sockets["scout"], "renew", turn="turn-00001", wait=5) == wishes | {"keep": False}
+    resumed = await ask(sockets["operator"], "panic_over")
+    assert sorted(resumed["resumed"]) == ["forge", "hm1nd", "scout"]
+    with pytest.raises(Refused) as refused:
+        await ask(sockets["operator"], "panic_over")
+    assert word(refused) == "no_panic"
+
+
+async def test_no_turn_begins_beyond_the_daily_budget(sockets: dict[str, Path], settings: Any) -> None:
+    settings.HIVE_DAILY_BUDGET_USD = 1.0
+    host, scout = sockets["operator"], sockets["scout"]
+    for text in ("first", "second"):
+        await ask(host, "send", to="scout", body=text)
+    assert (await ask(scout, "recv", turn="turn-00001"))["messages"]
+    await ask(scout, "ack", turn=turn_row("turn-00001", cost_usd=1.5))
+    assert (await ask(scout, "recv", turn="turn-00002"))["messages"] == []
+    waiting = asyncio.create_task(ask(scout, "recv", turn="turn-00002", wait=20))
+    await asyncio.sleep(0.2)
+    await ask(host, "resume", name="scout")
+    async with asyncio.timeout(5):
+        [message] = (await waiting)["messages"]
+    assert message["body"] == "second"
+
+
+async def said(socket: Path, verb: str, **params: Any) -> None:
+    """Whether it is refused is not the question."""
+    with contextlib.suppress(Refused):
+        await ask(socket, verb, **params)
+
+
+async def test_what_the_operator_does_is_noted_with_the_user_it_came_from(sockets: dict[str, Path]) -> None:
+    host = sockets["operator"]
+    await ask(host, "spawn", name="sonar")
+    await ask(host, "pause", name="scout")
+    await ask(host, "destroy", name="forge", purge=True)
+    await ask(host, "user_add", name="anna", role="viewer")
+    await ask(host, "mute", hours=1)
+    await said(host, "interrupt", name="scout")
+    await said(host, "stop", name="nobody")
+    acts = (await ask(host, "audit"))["acts"]
+    assert [(act["verb"], act["target"]) for act in acts] == [
+        ("spawn", "sonar"), ("pause", "scout"), ("purge", "forge"), ("user add", "anna"), ("mute", ""),
+    ]  # fmt: skip
+    assert {(act["by"], act["where"]) for act in acts} == {("operator", f"a test, uid {os.geteuid()}")}
+    assert [act["verb"] for act in (await ask(host, "audit", target="scout"))["acts"]] == ["pause"]
+    assert [act["verb"] for act in (await ask(host, "audit", before=acts[2]["id"], limit=1))["acts"]] == ["pause"]
+
+
+def test_every_verb_of_the_operator_that_changes_something_is_noted() -> None:
+    """In its own code, so that a new one is not forgotten; those here only read, or are messages, which are kept themselves."""
+    silent = {"send", "recv", "ack", "users", "list", "why"}
+    for name, verb in VERBS["operator"].items():
+        if verb.lane != "read" and name not in silent:
+            source = inspect.getsource(verb.function)
+            assert re.search(r"note\(|did\(|wished\(|rolled_back", source), name
+
+
+async def test_a_search_is_the_pages(sockets: dict[str, Path]) -> None:
+    host = sockets["operator"]
+    sent = (await ask(host, "send", to="scout", body="read the paper"))["id"]
+    await ask(sockets["scout"], "events", rows=[event_row(1, text="a paper")], turns=[])
+    await writer.write(indexing.prepare)
+    await writer.write(indexing.some)
+    found = await ask(host, "search", query="paper")
+    assert [(hit["kind"], hit["text"]) for hit in found["hits"]] == [
+        ("messages", "read the paper"),
+        ("events", "a paper"),
+    ]
+    assert (found["hits"][0]["page"], found["events"]["on"], found["behind"]) == (f"/messages/{sent}", 0, False)
+    assert (await ask(host, "search", query="to:scout"))["events"] is None
+    for wrong in ("-paper", "before:soon", ""):
+        with pytest.raises(Refused) as refused:
+            await ask(host, "search", query=wrong)
+        assert word(refused) == "no_query"
 
 
 def word(refused: pytest.ExceptionInfo[Refused]) -> str:

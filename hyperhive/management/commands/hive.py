@@ -11,7 +11,20 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from broker.wire import Refused, Unreachable
-from hyperhive.cli import completion, containers, decisions, diary, doctor, ends, export, hive, logins, talk, top
+from hyperhive.cli import (
+    completion,
+    containers,
+    decisions,
+    diary,
+    doctor,
+    ends,
+    export,
+    finding,
+    hive,
+    logins,
+    talk,
+    top,
+)
 from hyperhive.cli.ends import End
 from hyperhive.cli.host import Host
 from hyperhive.cli.parser import Verb, arg, build, verb
@@ -93,6 +106,11 @@ VERBS: dict[str, Verb] = {
     "interrupt": verb(containers.mark, "end the turn that an agent runs now", NAME),
     "pause": verb(containers.mark, "let an agent's messages wait", NAME),
     "resume": verb(containers.mark, "let a paused agent go on", NAME),
+    "panic": verb(
+        containers.panic,
+        "end every turn now and begin none; messages wait",
+        arg("--over", action="store_true", help="let those go on whom it has paused"),
+    ),
     "login": verb(
         logins.login,
         "log an agent in to Claude: prints its link, then takes the code",
@@ -132,6 +150,18 @@ VERBS: dict[str, Verb] = {
     ),
     "requeue": verb(
         talk.requeue, "give a dead message another try", arg("id", metavar="MESSAGE", type=int, help="its number")
+    ),
+    "search": verb(
+        finding.search,
+        "look for words in agents, messages, decisions and events",
+        arg("words", nargs="*", metavar="WORD", help="words, -without, from: to: agent: before: (`--` before a -word)"),
+        arg("--all", action="store_true", help="go on until all events were looked through"),
+    ),
+    "audit": verb(
+        finding.audit,
+        "what operators did: who, when and from where",
+        arg("name", nargs="?", metavar="NAME", help="only to that agent or user"),
+        limit(50),
     ),
     # ---- what needs a yes
     "approvals": verb(

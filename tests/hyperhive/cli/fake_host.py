@@ -55,6 +55,29 @@ def approval(id=1, **other):
     return row | other
 
 
+def hit(number=1, **other):
+    row = {
+        "kind": "messages",
+        "title": f"#{number} scout → hm1nd",
+        "text": "a word",
+        "at": then(),
+        "page": f"/messages/{number}",
+    }
+    return row | other
+
+
+def act(id=1, **other):
+    row = {
+        "id": id,
+        "at": then(),
+        "by": "operator",
+        "where": "the command line, uid 0",
+        "verb": "stop",
+        "target": "scout",
+    }
+    return row | {"words": ""} | other
+
+
 def event(seq=1, **other):
     payload = {"message": {"content": [{"type": "text", "text": "I look."}]}}
     row = {

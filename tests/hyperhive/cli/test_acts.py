@@ -99,6 +99,17 @@ def test_the_wait_survives_a_restart_of_the_host(host, hive):
     restarting.join()
 
 
+def test_a_panic_asks_nothing_and_says_how_it_ends(host, hive):
+    host.answers["panic"] = {"paused": ["hm1nd", "scout"], "ended": ["scout"]}
+    assert hive("panic").out.startswith(
+        "1 turns end now, 2 agents are paused; their messages wait\n`hive panic --over`"
+    )
+    assert hive("panic", "-q").out == "scout\n"
+    host.answers["panic_over"] = [{"resumed": ["hm1nd", "scout"]}, Refused("conflict", "Not everybody is paused.")]
+    assert hive("panic", "--over").out == "hm1nd: goes on\nscout: goes on\n"
+    assert hive("panic", "--over").code == 5
+
+
 # ---- what is dangerous
 
 

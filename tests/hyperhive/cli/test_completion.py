@@ -74,6 +74,8 @@ def test_a_shell_completes_verbs_options_values_and_names(host, shell, how):
         ("hive", "export", "messages", "--format", "c"): {"csv"},
         ("hive", "deny", "1"): {"17", "18"},
         ("hive", "link", "an"): {"anna"},
+        ("hive", "search", "from:sc"): {"from:scout", "from:scribe"},
+        ("hive", "audit", "sc"): {"scout", "scribe"},
         ("hive", "link", "--role", "v"): {"viewer"},
     }
     assert {words: set(shell(how, *words)) for words in expected} == expected

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hyperhive.cli import doctor, export, looks
 from hyperhive.cli.terminal import Terminal
 
-from .fake_host import approval, container, event, message, then, turn
+from .fake_host import act, approval, container, event, hit, message, then, turn
 
 # All of Unicode, with what is dangerous in a terminal more often than chance would have it.
 SHARP = "\x00\x07\x08\x0b\x0c\r\x1b\x7f\x80\x84\x85\x90\x9b\x9d\u200b\u200e\u2028\u2029\u202e\u2066\ufeff\U000e0041[];m"
@@ -31,6 +31,8 @@ def views(text: str) -> None:
     out.result({"name": "scout", "state": "idle", "why": text, "fix": text}, looks.why, lambda _: [text])
     out.result({"approvals": [approval(why=text)]}, looks.approvals, lambda _: [text])
     out.result({"history": [{"rev": text, "at": then(), "by": text, "message": text}]}, looks.history, lambda _: [text])
+    out.result({"hits": [hit(title=text, text=text)]}, looks.found, lambda _: [text])
+    out.result({"acts": [act(by=text, target=text, words=text)]}, looks.acts, lambda _: [text])
     out.result({"text": text}, looks.logs, lambda _: [text])
     out.text(text)
     Terminal(quiet=True).result({}, looks.agents, lambda _: [text])
@@ -41,7 +43,7 @@ def views(text: str) -> None:
         print(line)
 
 
-# Each text stands in seventeen views: 1,200 texts are more than twenty thousand strings on their way to a terminal.
+# Each text stands in nineteen views: 1,200 texts are more than twenty thousand strings on their way to a terminal.
 @settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.text(CHARACTERS, min_size=1, max_size=40))
 def test_no_view_lets_a_control_through(text: str) -> None:

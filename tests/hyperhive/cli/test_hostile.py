@@ -11,7 +11,20 @@ import pytest
 
 from broker.wire import Refused
 
-from .fake_host import HOSTILE, PROJECT, approval, container, event, finished, message, on_a_terminal, process, turn
+from .fake_host import (
+    HOSTILE,
+    PROJECT,
+    act,
+    approval,
+    container,
+    event,
+    finished,
+    hit,
+    message,
+    on_a_terminal,
+    process,
+    turn,
+)
 
 # ---- hostile text
 
@@ -42,10 +55,13 @@ def test_nothing_an_agent_wrote_reaches_the_terminal_as_it_is(host, hive, form):
         "approve": Refused("conflict", HOSTILE),
         "start": container(op="start", step=HOSTILE),
         "send": message(12, recipient="scout"),
+        "search": {"hits": [hit(title=HOSTILE, text=HOSTILE)], "events": None, "behind": True},
+        "audit": {"acts": [act(words=HOSTILE, target=HOSTILE)]},
     }  # fmt: skip
     for argv in (
         ["list"], ["status", "scout"], ["why", "scout"], ["messages"], ["inbox"], ["events", "scout"], ["turns", "scout"],
         ["logs", "scout"], ["approvals"], ["show", 1], ["approve", 1], ["start", "scout"], ["send", "scout", "x"],
+        ["search", "x"], ["audit"],
     ):  # fmt: skip
         found = hive(*form, *argv)
         assert unseen(found.out + found.err) == set(), argv
