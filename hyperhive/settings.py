@@ -54,6 +54,8 @@ HIVE_IDLE_TIMEOUT = int(env("HIVE_IDLE_TIMEOUT", "600"))  # seconds without an e
 HIVE_AGENT_MEMORY_MAX = env("HIVE_AGENT_MEMORY_MAX", "4G")
 HIVE_AGENT_CPU_QUOTA = env("HIVE_AGENT_CPU_QUOTA", "200%")
 HIVE_AGENT_TASKS_MAX = int(env("HIVE_AGENT_TASKS_MAX", "2048"))
+# Of all its files together; 0 for no limit. Bytes, or with K, M, G, T, as in an agent's configuration.
+HIVE_AGENT_DISK_MAX = env("HIVE_AGENT_DISK_MAX", "10G")
 HIVE_UID_BASE = int(env("HIVE_UID_BASE", "0"))  # 0: derived from the state directory
 
 # ---- agents that are NixOS containers (the NixOS module sets these) ---------------------------------------------------

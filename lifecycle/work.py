@@ -13,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
 from broker.events import publish
 
-from . import drivers, pool, repos, steps
+from . import drivers, pool, repos, room, steps
+from .config import AgentConfig
 from .drivers import DriverError
 from .models import Container
 
@@ -39,9 +41,21 @@ _ticking = threading.Lock()
 
 def start() -> dict[str, list[str]]:
     """The daemon begins: take up its workers and reconcile."""
+    rooms()
     repos.sweep()
     pool.start(steps.carry_out)
     return reconcile_all()
+
+
+def rooms() -> None:
+    """What the host has forgotten of the agents' file systems, and the one that the manager shares with us."""
+    for words in room.furnish_all(list(Container.objects.values_list("name", flat=True))):
+        log.error("the files of an agent cannot be had: %s", words)
+    try:
+        bounded = settings.HIVE_DRIVER not in ("", "process") and not room.probe()
+        room.furnish(room.of_proposed(), room.size(AgentConfig()) if bounded else 0)
+    except OSError as error:
+        log.error("the proposed repositories cannot be had: %s", error)
 
 
 def stop() -> None:

@@ -50,6 +50,8 @@ class Hive:
             "HIVE_BIND": f"127.0.0.1:{self.port}",
             "HIVE_MANAGER_PORT": str(free_port()),
             "HIVE_AGENT_PORTS": "",
+            # Nothing mounted, so that whatever a test leaves behind can be removed.
+            "HIVE_AGENT_DISK_MAX": "0",
             "HIVE_MODEL_URL": model_url,
             **environment,
         }

@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 
-from lifecycle import cli, paths, safe_fs
+from lifecycle import cli, paths, room, safe_fs
 from lifecycle.config import AgentConfig
 
 from .cgroups import cgroups, limits
@@ -47,7 +47,11 @@ class Local(Driver):
 
     def lacking(self) -> list[str]:
         """The limits that cannot take effect on this machine."""
-        return cgroups().lacking()
+        return [*cgroups().lacking(), *(["disk_max"] if room.probe() else [])]
+
+    def room(self, spec: Spec) -> int:
+        """Bytes that its files may take together; 0 for no limit."""
+        return 0 if "disk_max" in self.lacking() else room.size(spec.config)
 
     # ---- the verbs
 
@@ -140,6 +144,7 @@ class Local(Driver):
             made_of.append(cli_version())
         if cgroups().able:
             made_of.append(limits(spec.config))
+        made_of.append(self.room(spec))
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _clear(self, run: Run) -> None:
@@ -149,6 +154,7 @@ class Local(Driver):
                 cgroups().end(run.place.name)
 
     def _make_places(self, spec: Spec) -> None:
+        room.furnish(room.of(spec.name), self.room(spec))
         for place in paths.owned_by_agent(spec.name):
             safe_fs.give(place, self.owner(spec))
         for place in (paths.run_dir(spec.name), paths.applied_dir(spec.name)):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lifecycle import flakes, paths, pool, steps, work
+from lifecycle import flakes, paths, pool, room, steps, work
 from lifecycle.drivers import DRIVERS, DriverError, nixos_build
 from lifecycle.drivers import nixos_commands as commands
 from lifecycle.drivers import nixos_files as files
@@ -169,8 +169,10 @@ def test_the_manager_is_given_the_proposed_repositories(nixos):
     assert f"--bind={paths.proposed_dir()}:/agents" in conf(nixos, "hm1nd")
 
 
-def test_an_older_nixos_gives_no_users_of_its_own_and_the_level_says_so(nixos):
-    assert level("nixos")[0] == "A"
+def test_an_older_nixos_gives_no_users_of_its_own_and_the_level_says_so(nixos, settings):
+    assert level("nixos")[0] == "B", "without a limit on the disk"
+    settings.HIVE_AGENT_DISK_MAX = "10G"
+    assert level("nixos")[0] == ("B" if room.probe() else "A")
     (nixos.state / "container-start").write_text("# knows nothing of them\n")
     commands.private_users.cache_clear()
     letter, missing = level("nixos")
