@@ -140,6 +140,7 @@ def look_at(row: Container) -> None:
 
 def keep_running(row: Container) -> None:
     if runs(row):
+        drivers.driver(row.driver).trim(row.name)
         if row.status != Container.Status.RUNNING and steps.said_hello(row.name, row.now()):
             steps.settle(row, {"status": Container.Status.RUNNING, "error": "", "retry_at": None})
         if row.due:

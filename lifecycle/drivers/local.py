@@ -1,5 +1,6 @@
 """What nspawn, bwrap and process share: an agent is one process tree here, started by launch.py and kept by run.json."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -19,6 +20,7 @@ from lifecycle.config import AgentConfig
 
 from .cgroups import cgroups, limits
 from .driver import GRACE, LOG_PAGE, Driver
+from .launch import LOG_MOST
 from .run import Run, attach
 from .spec import DriverError, Spec, Status
 
@@ -119,6 +121,14 @@ class Local(Driver):
         except FileNotFoundError:
             return "", 0
         return data.decode(errors="replace"), begin + len(data)
+
+    def trim(self, name: str) -> None:
+        """The end of what was said is put aside, as launch.py does at a start; who writes it appends, so at its new end."""
+        with contextlib.suppress(FileNotFoundError), open(self.run(name).place / "log", "r+b") as log:
+            if os.fstat(log.fileno()).st_size > LOG_MOST:
+                log.seek(-LOG_PAGE, os.SEEK_END)
+                (self.run(name).place / "log.1").write_bytes(log.read(LOG_PAGE))
+                log.truncate(0)
 
     def wait(self, name: str, seconds: float) -> Status:
         """Its status once it has ended, or after that many seconds."""
