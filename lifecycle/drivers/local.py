@@ -122,13 +122,15 @@ class Local(Driver):
             return "", 0
         return data.decode(errors="replace"), begin + len(data)
 
-    def trim(self, name: str) -> None:
+    def trim(self, name: str) -> bool:
         """The end of what was said is put aside, as launch.py does at a start; who writes it appends, so at its new end."""
         with contextlib.suppress(FileNotFoundError), open(self.run(name).place / "log", "r+b") as log:
             if os.fstat(log.fileno()).st_size > LOG_MOST:
                 log.seek(-LOG_PAGE, os.SEEK_END)
                 (self.run(name).place / "log.1").write_bytes(log.read(LOG_PAGE))
                 log.truncate(0)
+                return True
+        return False
 
     def wait(self, name: str, seconds: float) -> Status:
         """Its status once it has ended, or after that many seconds."""

@@ -223,11 +223,11 @@ def test_a_log_that_grows_too_long_is_begun_anew_while_it_goes_on(driver, agent)
     begun(driver, agent(words))
     log = paths.run_dir("scout") / "log"
     until(lambda: log.stat().st_size > 9_000_000)
-    driver.trim("scout")
+    assert driver.trim("scout")
     until(lambda: "on" in driver.logs("scout", 0)[0])
     assert log.stat().st_size < 100_000
     assert "xxx" in log.with_name("log.1").read_text()
-    driver.trim("scout")
+    assert not driver.trim("scout")
     assert "on" in driver.logs("scout")[0]
 
 

@@ -56,8 +56,9 @@ def spec(name, config=None):
 def start(name, config=None):
     one = spec(name, config)
     if refusal := driver.cannot(one.config):
-        points = isolation.level(driver.name)[1]
-        return {"cannot": "; ".join(point for point in points if point.startswith("no limit")) or refusal}
+        points = [point for point in isolation.level(driver.name)[1] if point.startswith("no limit")]
+        why = [point for point in points if ("disk" in point) == ("disk_max" in config)]
+        return {"cannot": why[0] if why else refusal}
     driver.prepare(one)
     shutil.copy(sys.argv[2], paths.state_dir(name))
     os.chmod(paths.state_dir(name) / "prober.py", 0o644)
