@@ -68,6 +68,8 @@ HIVE_BUILD_TIMEOUT = int(env("HIVE_BUILD_TIMEOUT", "3600"))  # seconds
 HIVE_MESSAGE_RETENTION_DAYS = int(env("HIVE_MESSAGE_RETENTION_DAYS", "30"))
 # What is kept of each agent's events in the database; older ones go to files, one per day.
 HIVE_EVENTS_BYTES = int(env("HIVE_EVENTS_BYTES", str(64 * 1024 * 1024)))
+# What those files may take of the disk, for each agent.
+HIVE_EVENTS_FILES_BYTES = int(env("HIVE_EVENTS_FILES_BYTES", str(1024 * 1024 * 1024)))
 HIVE_APPROVAL_EXPIRY_DAYS = int(env("HIVE_APPROVAL_EXPIRY_DAYS", "14"))
 
 # ---- word outside that something waits (dashboard/notices.py) ---------------------------------------------------------

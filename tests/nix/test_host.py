@@ -18,6 +18,7 @@ from .nix import PROJECT, Refused, changed, copy, evaluate
 WITHOUT_OPTION = {
     "HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL", "HIVE_DISK_RESERVE",
     "HIVE_EVENTS_BYTES",
+    "HIVE_EVENTS_FILES_BYTES",
     # Secrets as often as not: their files have options.
     "HIVE_NOTIFY_URL", "HIVE_NTFY_URL",
 }  # fmt: skip
