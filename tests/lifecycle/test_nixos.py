@@ -173,6 +173,7 @@ def test_an_older_nixos_gives_no_users_of_its_own_and_the_level_says_so(nixos, s
     assert level("nixos")[0] == "B", "without a limit on the disk"
     settings.HIVE_AGENT_DISK_MAX = "10G"
     assert level("nixos")[0] == ("B" if room.probe() else "A")
+    settings.HIVE_AGENT_DISK_MAX = "0"
     (nixos.state / "container-start").write_text("# knows nothing of them\n")
     commands.private_users.cache_clear()
     letter, missing = level("nixos")
