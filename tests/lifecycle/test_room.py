@@ -13,6 +13,7 @@ from lifecycle import notes, paths, room, work
 from lifecycle.config import AgentConfig
 from lifecycle.drivers import DRIVERS
 from lifecycle.models import Container
+from tests.hives import mounted
 
 from .conftest import until
 
@@ -30,11 +31,6 @@ def scout(places):
     yield one
     for place in sorted(mounted(places), reverse=True):
         subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def mounted(root: Path) -> list[str]:
-    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [place for place in places if place.startswith(f"{root}/")]
 
 
 def fill(place: Path, most: int) -> int:
