@@ -27,6 +27,7 @@ OPTIONS = "loop,nosuid,nodev,discard,noinit_itable"
 FORMAT = ("-q", "-F", "-m", "0", "-J", "size=8", "-E", "lazy_itable_init=0,root_owner=0:0")
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 HOST = "/proc/1/ns/mnt"
+MIB = 1 << 20
 PATIENCE = 120.0  # seconds
 OF_EXT4 = 10  # inodes that it keeps for itself
 
@@ -96,6 +97,14 @@ def unbounded() -> list[str]:
     return sorted(name for name in names if not paths.image(name).exists() and _is_lived_in(of(name)))
 
 
+def complaint(name: str) -> str:
+    """A sentence, to stand behind another, where it is full: without some space to write its harness does not live. Else ''."""
+    room = of(name)
+    if not os.path.ismount(room.place) or not _is_full(os.statvfs(room.place)):
+        return ""
+    return f" Its part of the disk is full: make disk_max larger, or delete something below {room.place}, and start it again."
+
+
 def remove(room: Room) -> safe_fs.Purged | None:
     """With all that is in it; None where there is none. Nothing of the agent may run any more."""
     if not room.image.exists():
@@ -113,6 +122,10 @@ def remove(room: Room) -> safe_fs.Purged | None:
 
 
 # ---- how --------------------------------------------------------------------------------------------------------------
+
+
+def _is_full(facts: os.statvfs_result) -> bool:
+    return facts.f_bavail * facts.f_frsize < MIB or facts.f_favail < 10
 
 
 def _is_lived_in(room: Room) -> bool:

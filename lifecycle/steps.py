@@ -252,4 +252,4 @@ def exit_words(code: int | None) -> str:
 def tail(row: Container, driver: Driver) -> str:
     """The end of its log, to stand in an error."""
     words = driver.logs(row.name, most=TAIL)[0].strip()
-    return f" The end of its log: {words}" if words else " It wrote nothing."
+    return room.complaint(row.name) + (f" The end of its log: {words}" if words else " It wrote nothing.")

@@ -180,7 +180,8 @@ def died(row: Container) -> None:
     now = timezone.now()
     good = status.started_at is not None and (now - status.started_at).total_seconds() >= GOOD_RUN
     deaths = [*([] if good else row.deaths), now.timestamp()][-2 * GIVE_UP :]
-    result: dict[str, Any] = {"deaths": deaths, "error": f"It ended {steps.exit_words(status.exit_code)}."}
+    full = room.complaint(row.name)
+    result: dict[str, Any] = {"deaths": deaths, "error": f"It ended {steps.exit_words(status.exit_code)}.{full}"}
     if sum(death > time.time() - GOOD_RUN for death in deaths) >= GIVE_UP:
         words = f"It ended {GIVE_UP} times within {GOOD_RUN // 60} minutes, the last time {steps.exit_words(status.exit_code)}."
         result = {"deaths": deaths, **steps.failed(words + steps.tail(row, driver)), "retry_at": None}

@@ -154,6 +154,20 @@ def test_the_proposed_repositories_are_bounded_too(scout, settings, db):
     assert fill(paths.proposed_dir(), 80 * MIB) < 64 * MIB
 
 
+def test_where_it_is_full_it_says_so_and_what_helps(scout):
+    assert room.complaint("scout") == room.complaint("nobody") == ""
+    fill(scout.place, 80 * MIB)
+    assert f"is full: make disk_max larger, or delete something below {scout.place}" in room.complaint("scout")
+    (scout.place / "filling").unlink()
+    assert room.complaint("scout") == ""
+    for number in range(20_000):
+        try:
+            (scout.place / f"file-{number}").touch()
+        except OSError:
+            break
+    assert "is full" in room.complaint("scout"), "of files, too"
+
+
 def test_a_purge_gives_it_back_and_says_how_much_it_held(scout):
     (scout.place / "much").write_bytes(bytes(MIB))
     done = room.remove(scout)
