@@ -143,7 +143,7 @@ def of_cgroups(running: bool) -> Iterator[Finding]:
 def of_rooms(running: bool) -> Iterator[Finding]:
     """Whether each agent has its own part of the disk, and whether the parts are more than there is."""
     most = room.size(AgentConfig())
-    if why := room.probe():
+    if why := room.missing(_driver()):
         found, fix = split(why)
         yield Finding("disk_max", NOTE, f"agents can fill the disk: {found}", fix)
     elif not most:
@@ -151,6 +151,12 @@ def of_rooms(running: bool) -> Iterator[Finding]:
         yield Finding("disk_max", NOTE, "agents can fill the disk: HIVE_AGENT_DISK_MAX is 0", fix)
     else:
         yield Finding("disk_max", OK, f"each agent may fill {_bytes(most)} of the disk, if it is not told otherwise")
+    promised, there = room.promised(), shutil.disk_usage(_nearest(settings.HIVE_STATE_DIR)).total
+    if promised > there:
+        found = f"agents may fill {_bytes(promised)} in all, of a disk that has {_bytes(there)}"
+        yield Finding(
+            "disk_max", NOTE, found, "lower disk_max or HIVE_AGENT_DISK_MAX, or purge agents you no longer need"
+        )
     if free := room.unbounded():
         fix = "save what they need, destroy them with --purge, and spawn them again"
         yield Finding("disk_max", NOTE, f"older than the limit, and held to none: {', '.join(free)}", fix)

@@ -64,9 +64,7 @@ def _no_limits(name: str) -> list[str]:
 
 
 def _no_disk(name: str) -> list[str]:
-    if name == "process":
-        return []  # NOTHING says it
-    if why := room.probe():
+    if why := room.missing(name):
         return [f"no limit on the disk: {why}"]
     if not room.size(AgentConfig()):
         return ["no limit on the disk: HIVE_AGENT_DISK_MAX is 0; set it to what each agent may fill, such as 10G"]

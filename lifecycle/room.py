@@ -62,6 +62,15 @@ def probe() -> str:
     return _probe(os.geteuid())
 
 
+def missing(driver: str) -> str:
+    """The same for the containers of one driver."""
+    if driver == "process":
+        return "the agent writes wherever the daemon's user does: use another driver"
+    if driver == "nixos" and not os.access(HOST, os.R_OK):
+        return "NixOS starts containers in mounts that the daemon cannot enter: give its unit CAP_SYS_PTRACE and CAP_SYS_ADMIN"
+    return probe()
+
+
 # ---- its life ---------------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +97,11 @@ def furnish_all(names: list[str]) -> list[str]:
         except OSError as error:
             wrong.append(str(error))
     return wrong
+
+
+def promised() -> int:
+    """Bytes that all of them together may become."""
+    return sum(image.stat().st_size for image in paths.image("").parent.glob("*.img"))
 
 
 def unbounded() -> list[str]:

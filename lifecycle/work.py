@@ -52,7 +52,7 @@ def rooms() -> None:
     for words in room.furnish_all(list(Container.objects.values_list("name", flat=True))):
         log.error("the files of an agent cannot be had: %s", words)
     try:
-        bounded = settings.HIVE_DRIVER not in ("", "process") and not room.probe()
+        bounded = settings.HIVE_DRIVER and not room.missing(settings.HIVE_DRIVER)
         room.furnish(room.of_proposed(), room.size(AgentConfig()) if bounded else 0)
     except OSError as error:
         log.error("the proposed repositories cannot be had: %s", error)

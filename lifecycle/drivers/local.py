@@ -49,7 +49,7 @@ class Local(Driver):
 
     def lacking(self) -> list[str]:
         """The limits that cannot take effect on this machine."""
-        return [*cgroups().lacking(), *(["disk_max"] if room.probe() else [])]
+        return [*cgroups().lacking(), *(["disk_max"] if room.missing(self.name) else [])]
 
     def room(self, spec: Spec) -> int:
         """Bytes that its files may take together; 0 for no limit."""

@@ -122,7 +122,7 @@ class Nixos(Driver):
             raise DriverError(missing)
         owner = self.owner(spec)
         try:
-            most = 0 if room.probe() else room.size(self._limits(spec))
+            most = 0 if room.missing(self.name) else room.size(self._limits(spec))
             room.furnish(room.of(spec.name), most)
             for place in paths.owned_by_agent(spec.name):
                 safe_fs.give(place, owner)

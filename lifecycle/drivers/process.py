@@ -19,10 +19,6 @@ class Process(Local):
     def probe(self) -> str:
         return ""
 
-    def lacking(self) -> list[str]:
-        """Nor would a limit on some of the directories that it can write to be one on the disk."""
-        return list(dict.fromkeys([*super().lacking(), "disk_max"]))
-
     def owner(self, spec: Spec) -> int:
         return os.geteuid()
 

@@ -92,7 +92,7 @@ def test_a_version_with_odd_parts_is_read_all_the_same(monkeypatch):
 
 
 def test_where_agents_can_fill_the_disk_it_says_why_and_who(settings, monkeypatch, place):
-    monkeypatch.setattr(doctor.room, "probe", lambda: "")
+    monkeypatch.setattr(doctor.room, "missing", lambda driver: "")
     assert found(doctor.of_rooms)[0].fix == "set HIVE_AGENT_DISK_MAX to what each agent may fill, such as 10G"
     settings.HIVE_AGENT_DISK_MAX = "20G"
     assert found(doctor.of_rooms) == [
@@ -100,7 +100,11 @@ def test_where_agents_can_fill_the_disk_it_says_why_and_who(settings, monkeypatc
     ]
     (place / "homes" / "old" / "workspace").mkdir(parents=True)
     assert "held to none: old" in found(doctor.of_rooms)[1].found
-    monkeypatch.setattr(doctor.room, "probe", lambda: "only root can: start the daemon as root")
+    (place / "rooms").mkdir()
+    with open(place / "rooms" / "new.img", "wb") as file:
+        file.truncate(1 << 43)
+    assert "agents may fill 8192.0 GiB in all, of a disk that has" in found(doctor.of_rooms)[1].found
+    monkeypatch.setattr(doctor.room, "missing", lambda driver: "only root can: start the daemon as root")
     assert found(doctor.of_rooms)[0] == Finding(
         "disk_max", NOTE, "agents can fill the disk: only root can", "start the daemon as root"
     )
