@@ -6,9 +6,10 @@ Topics are words such as `inbox:scout`, `control:scout`, `containers`, `approval
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 
@@ -17,6 +18,10 @@ _loop: asyncio.AbstractEventLoop | None = None
 _quiet: set[str] = set()
 _thread = threading.local()
 _listeners: dict[str, set["Subscription"]] = defaultdict(set)
+# Who would take what a transaction has for a topic, within that transaction.
+_takers: dict[str, list["Taker"]] = defaultdict(list)
+# Of one mailbox at most one turn is served at a time: to ask more of them would be in vain.
+ASKED = 2
 
 
 def start(loop: asyncio.AbstractEventLoop) -> None:
@@ -30,7 +35,7 @@ def publish(*topics: str) -> None:
     if _loop is None or _loop.is_closed():
         return
     # The channel layer is no help here: a group_send from a thread wakes nobody for seconds (docs/decisions.md).
-    _loop.call_soon_threadsafe(_wake, topics)
+    _loop.call_soon_threadsafe(wake, topics)
 
 
 def publish_on_commit(*topics: str) -> None:
@@ -52,11 +57,23 @@ def gathered() -> Iterator[set[str]]:
         _thread.topics = None
 
 
-def _wake(topics: tuple[str, ...]) -> None:
+def wake(topics: Iterable[str]) -> None:
+    """As `publish`, on the loop itself."""
     _quiet.difference_update(topics)
     for topic in topics:
         for subscription in tuple(_listeners.get(topic, ())):
             subscription.woken.set()
+        for taker in tuple(_takers.get(topic, ())):
+            taker.look()
+
+
+def offer(topics: Iterable[str]) -> Iterator[tuple[asyncio.Future, Any]]:
+    """What the takers find in the transaction that is open; it is theirs once that is committed."""
+    for topic in topics:
+        for taker in _takers.get(topic, ())[:ASKED]:
+            if not taker.served and not taker.found.done() and (found := taker.serve()):
+                yield taker.found, found
+                break
 
 
 class Subscription:
@@ -80,14 +97,6 @@ class Subscription:
             if not _listeners[topic]:
                 del _listeners[topic]
 
-    def found_nothing(self) -> None:
-        """Whoever comes next need not look, unless something was published even while we looked."""
-        if not self.woken.is_set():
-            _quiet.update(self.topics)
-
-    def worth_a_look(self) -> bool:
-        return _quiet.isdisjoint(self.topics)
-
     async def wait(self, seconds: float) -> bool:
         """True when woken, False after that many seconds."""
         try:
@@ -97,3 +106,71 @@ class Subscription:
             return False
         self.woken.clear()
         return True
+
+
+class Taker:
+    """A long poll without a task: `found` is what `take` found, or `nothing` after that many seconds.
+
+    `take` runs in a transaction, as a job of `write`: at once, with what is queued for it from then on, when something is
+    published, and at the end once more, should a wake-up have been lost. It returns what is falsy while it finds nothing,
+    and None when there is nothing to be found at all.
+    """
+
+    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "write")
+
+    def __init__(
+        self, topic: str, take: Callable[[], Any], nothing: Any, write: Callable[..., asyncio.Future], seconds: float
+    ):
+        loop = asyncio.get_running_loop()
+        self.topic, self.take, self.nothing, self.write = topic, take, nothing, write
+        self.found: asyncio.Future = loop.create_future()
+        self.found.add_done_callback(self._end)
+        self._looks = self._again = self._over = self.served = False
+        _takers[topic].append(self)
+        self._timer = loop.call_later(seconds, self._last) if seconds else None
+        if not seconds:
+            self._last()
+        elif topic not in _quiet:
+            self.look()
+
+    def look(self) -> None:
+        if self.found.done():
+            return
+        self._again = self._looks
+        if not self._looks:
+            self._looks = True
+            self.write(self.serve, whole=True).add_done_callback(self._looked)
+
+    def serve(self) -> Any:
+        """`take`; whoever was served in a transaction is offered nothing more before it is committed."""
+        found = self.take()
+        self.served = bool(found)
+        return found
+
+    def _last(self) -> None:
+        self._over = True
+        self.look()
+
+    def _looked(self, job: asyncio.Future) -> None:
+        self._looks = False
+        error = job.exception()
+        if self.found.done():
+            pass
+        elif error:
+            self.found.set_exception(error)
+        elif found := job.result():
+            self.found.set_result(found)
+        elif self._again:
+            self.look()
+        elif self._over:
+            self.found.set_result(self.nothing)
+        elif found is None:
+            # Whoever comes next need not look before something is published.
+            _quiet.add(self.topic)
+
+    def _end(self, _: asyncio.Future) -> None:
+        if self._timer:
+            self._timer.cancel()
+        _takers[self.topic].remove(self)
+        if not _takers[self.topic]:
+            del _takers[self.topic]

@@ -4,11 +4,15 @@ A row that comes back is JSON-ready, its columns those of `FIELDS`; tests hold t
 States are literals, not parameters: SQLite proves only then that a partial index serves (sqlite.org/partialindex.html).
 """
 
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 # What a client learns of a message.
 FIELDS = (
@@ -34,6 +38,7 @@ POST = """
     RETURNING id, chain, hop
 """
 
+# In a RETURNING a column has no type, and without the cast the index on names would not serve.
 # Nothing while another turn of the recipient holds a lease, or when this very call has claimed before.
 CLAIM = """
     UPDATE broker_message SET state = 'claimed', attempt = attempt + 1, turn = :turn, key = :key, claimed_at = :now
@@ -43,13 +48,15 @@ CLAIM = """
             AND NOT EXISTS (SELECT 1 FROM broker_message WHERE turn = :turn AND state = 'claimed' AND key = :key)
         ORDER BY id LIMIT :most
     )
-    RETURNING {columns}
+    RETURNING {columns}, (SELECT role FROM broker_mailbox WHERE name = CAST(sender AS TEXT))
 """
 CLAIMED = """
-    SELECT {columns} FROM broker_message
+    SELECT {columns}, (SELECT role FROM broker_mailbox WHERE name = sender) FROM broker_message
     WHERE turn = :turn AND state = 'claimed' AND recipient = :recipient AND key = :key ORDER BY id
 """
-ROLE = "SELECT role FROM broker_mailbox WHERE name = :name"
+SENT = "SELECT {columns} FROM broker_message WHERE sender = :sender AND cid = :cid"
+OPEN = "SELECT open FROM broker_mailbox WHERE name = :name"
+OPEN_NAMES = "SELECT name FROM broker_mailbox WHERE open"
 ACK = """
     UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = '',
         aged = COALESCE((SELECT seconds FROM broker_age WHERE id = 1), 0)
@@ -70,18 +77,43 @@ VACUUM = """
     )
     RETURNING id
 """
+KNOWN = "SELECT 1 FROM broker_lease WHERE turn = :turn"
 DROP = "DELETE FROM broker_lease WHERE turn = :turn AND recipient = :recipient RETURNING turn"
+
+
+_thread = threading.local()
 
 
 def rows(statement: str, **params: Any) -> list[tuple]:
     """Runs it in whatever transaction is open, past Django's cursor, which costs as much again as the statement."""
-    connection.ensure_connection()
-    return connection.connection.execute(statement, params).fetchall()
+    own = getattr(_thread, "own", None)
+    if own is None:
+        connection.ensure_connection()
+        own = connection.connection
+    return own.execute(statement, params).fetchall()
+
+
+def connect() -> sqlite3.Connection:
+    """One more connection, as Django makes them, that any thread may use; it does not wait for another one's transaction."""
+    whole = connections.create_connection(DEFAULT_DB_ALIAS)
+    whole.connect()
+    whole.connection.execute("PRAGMA busy_timeout = 0")
+    return whole.connection
+
+
+@contextmanager
+def on(own: sqlite3.Connection) -> Iterator[None]:
+    """What this thread asks by `rows` meanwhile, it asks of that connection."""
+    _thread.own = own
+    try:
+        yield
+    finally:
+        _thread.own = None
 
 
 def now() -> str:
     """As Django writes a datetime into SQLite."""
-    return stored(datetime.now(UTC))
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
 
 
 def stored(moment: datetime) -> str:
@@ -126,12 +158,22 @@ def claimed(recipient: str, turn: str, key: str) -> list[dict[str, Any]]:
     return [as_json(row) for row in rows(with_columns(CLAIMED), recipient=recipient, turn=turn, key=key)]
 
 
+def sent(sender: str, cid: str) -> dict[str, Any] | None:
+    """What that sender sent under that id before."""
+    return next(map(plain, rows(with_columns(SENT), sender=sender, cid=cid)), None)
+
+
 def as_json(row: tuple) -> dict[str, Any]:
+    whole = plain(row[:-1])
+    whole["sender_role"] = row[-1] or "agent"
+    return whole
+
+
+def plain(row: tuple) -> dict[str, Any]:
     whole = dict(zip(FIELDS, row, strict=True))
     for name in TIMES:
         whole[name] = iso(whole[name])
-    [(role,)] = rows(ROLE, name=whole["sender"]) or [("agent",)]
-    return whole | {"sender_role": role}
+    return whole
 
 
 def iso(at: str | None) -> str | None:

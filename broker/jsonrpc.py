@@ -19,6 +19,10 @@ CODES = {
 }
 KINDS = {code: kind for kind, code in CODES.items()}
 
+# Bytes of a line and of a message's body; seconds that a long poll may last, and so the most a client waits beyond its own
+# patience.
+LINE, BODY, POLL = 256 * 1024, 64 * 1024, 60.0
+
 # How deep lists and objects may stand in each other: whatever reads or stores a line comes back from there.
 DEEPEST = 128
 
@@ -44,13 +48,13 @@ class Refused(Exception):
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return ENCODER.encode(message).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """One line as an object; Refused('parse_error' | 'invalid_request') for anything a hostile peer may send instead."""
     try:
-        message = json.loads(line.decode("utf-8"), object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        message = DECODER.decode(line.decode("utf-8"))
         if line.count(b"[") + line.count(b"{") > DEEPEST:
             _shallow(message)
         if ESCAPED_SURROGATE_OR_NUL.search(line):
@@ -73,6 +77,11 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is no JSON")
+
+
+# Made once: to make them costs as much as to read a short line.
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+DECODER = json.JSONDecoder(object_pairs_hook=_no_doubles, parse_constant=_no_constant)
 
 
 def _shallow(message: Any) -> None:

@@ -6,7 +6,6 @@ queued --claim--> claimed --ack--> delivered --30 days--> vacuumed
 """
 
 import difflib
-import uuid
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +17,7 @@ from . import disk, hot
 from .age import DAY, Age, boot_clock, boot_id
 from .events import publish_on_commit
 from .hot import FIELDS
+from .ids import new_id
 from .jobs import Job as Job
 from .points import reached
 from .wire import BODY, Refused
@@ -38,16 +38,15 @@ class Mailbox(models.Model):
         return self.name
 
     @classmethod
-    def taking(cls, name: str) -> "Mailbox":
-        """The open mailbox of that name, or Refused with the nearest one there is."""
-        box = cls.objects.filter(name=name).first()
-        if box is None:
-            near = difflib.get_close_matches(name, cls.objects.filter(open=True).values_list("name", flat=True), 1)
+    def must_take(cls, name: str) -> None:
+        """Refused where no mailbox of that name is open, with the nearest one there is."""
+        found = hot.rows(hot.OPEN, name=name)
+        if not found:
+            near = difflib.get_close_matches(name, [other for (other,) in hot.rows(hot.OPEN_NAMES)], 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise Refused("not_found", f"Nobody is called {name[:40]!r}.{hint}", "unknown_recipient")
-        if not box.open:
+        if not found[0][0]:
             raise Refused("refused", f"{name} takes no messages: it was destroyed.", "recipient_gone")
-        return box
 
     def close(self, reason: str) -> None:
         """Nobody will ever read here again: what is undelivered is dead, and its senders are told."""
@@ -90,7 +89,8 @@ class Message(models.Model):
 
     class Meta:
         ordering = ("id",)
-        constraints = [models.UniqueConstraint(fields=("sender", "cid"), name="message_once_per_cid")]
+        # Ids grow with time: with them first, the index grows at its end instead of somewhere for each sender.
+        constraints = [models.UniqueConstraint(fields=("cid", "sender"), name="message_once_per_cid")]
         # Partial: they hold only what is under way, so a claim costs the same at any age of the hive.
         indexes = [
             models.Index(fields=("recipient", "id"), condition=Q(state="queued"), name="message_queued"),
@@ -131,7 +131,7 @@ class Message(models.Model):
                 "bad_params", f"A body is at most {BODY // 1024} KiB: put the rest in a file.", "body_too_long"
             )
         message = {
-            "cid": cid or uuid.uuid4().hex,
+            "cid": cid or new_id(),
             "sender": sender,
             "recipient": to,
             "body": body,
@@ -142,9 +142,9 @@ class Message(models.Model):
             reached("send.within")
             publish_on_commit(f"inbox:{to}", "messages")
             return queued
-        if cid and (already := cls.objects.filter(sender=sender, cid=cid).first()):
-            return already.as_json()
-        Mailbox.taking(to)
+        if cid and (already := hot.sent(sender, cid)):
+            return already
+        Mailbox.must_take(to)
         if not room:
             raise disk.refusal()
         raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
@@ -277,6 +277,10 @@ class Lease(models.Model):
     @classmethod
     def hold(cls, turn: str, recipient: str, seconds: float) -> None:
         hot.rows(hot.HOLD, turn=turn, recipient=recipient, boot=boot_id(), until=boot_clock() + seconds)
+
+    @classmethod
+    def known(cls, turn: str) -> bool:
+        return bool(hot.rows(hot.KNOWN, turn=turn))
 
     @classmethod
     def renew(cls, turn: str, recipient: str, seconds: float) -> None:

@@ -6,47 +6,43 @@ never by what it writes.
 
 import asyncio
 import contextlib
-import json
+import logging
 import os
 import select
 import socket
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from .jsonrpc import CODES, KINDS, Refused, decode, encode
+from .client import Client, Unreachable, ask
+from .jsonrpc import BODY, CODES, KINDS, LINE, POLL, Refused, decode, encode
+from .share import AT_ONCE, Share
 
-__all__ = ["CODES", "KINDS", "Client", "Peer", "Refused", "Unreachable", "ask", "bind", "decode", "encode", "listen"]
+__all__ = [
+    "BODY", "CODES", "KINDS", "LINE", "POLL", "Client", "Peer", "Refused", "Unreachable", "ask", "bind", "decode",
+    "encode", "listen",
+]  # fmt: skip
 
-# Bytes and seconds; the figures behind them: an endless line cost an unguarded server 6 s of CPU, unread replies 259 MiB.
-LINE = 256 * 1024
-BODY = 64 * 1024
+log = logging.getLogger("hive.wire")
+
+# The figures behind these limits: an endless line cost an unguarded server 6 s of CPU, unread replies 259 MiB.
 CONNECTIONS = 16
 IN_FLIGHT = 16
-# Of one socket's requests so many are done at once; and it rests so many times as long as the loop took to read them,
-# once that has added up to a burst. Without it one agent's flood let the others wait for 1.7 s.
-AT_ONCE = 2
-REST, BURST = 8.0, 0.25
-IDLE = 30.0
-LINE_TIME = 5.0
-DRAIN = 5.0
+# Lines of one connection that are read before the loop turns to others.
+PORTION = 16
+# Seconds: of a connection on which nothing is under way; from a line's first byte to its last; until a reply is read.
+IDLE, LINE_TIME, DRAIN = 30.0, 5.0, 5.0
+# How often it is looked who has been silent too long.
+TICK = 0.25
 # Who is turned away is told why, but of a flood only so many at a time.
-LINGER, LINGER_READS, LINGERING = 0.5, 16, 16
+LINGER, LINGER_READS, LINGERING = 0.5, 64, 16
 BACKLOG = 64
 SEND_BUFFER = 128 * 1024
-# The longest a long poll may last, and so the most a client waits beyond its own patience.
-POLL = 60.0
 
 
-class Unreachable(Exception):
-    """Nobody listens on the socket."""
-
-
-@dataclass
-class Peer:
+class Peer(NamedTuple):
     """The other end of a connection: process, user and group, as the kernel says (SO_PEERCRED, unix(7))."""
 
     pid: int
@@ -59,28 +55,7 @@ class Peer:
         return cls(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
 
 
-class Share:
-    """What one socket, over all its connections, may have of a daemon that serves others too."""
-
-    def __init__(self, at_once: int = AT_ONCE):
-        self.places = asyncio.Semaphore(at_once)
-        self._reading = asyncio.Lock()
-        self._rested = 0.0
-
-    async def read(self, line: bytes, more: float = 0.0) -> dict[str, Any]:
-        """`decode(line)`, when it is this socket's turn. What is dear to read is dear to do, so a rest follows.
-
-        `more` are the seconds of the loop that it is known to cost besides.
-        """
-        async with self._reading:
-            await asyncio.sleep(max(0.0, self._rested - BURST - time.monotonic()))
-            begun = time.thread_time()
-            try:
-                return decode(line)
-            finally:
-                self._rested = max(self._rested, time.monotonic()) + REST * (time.thread_time() - begun + more)
-
-
+# It raises Refused, at once or when awaited. A future costs less than a coroutine, which has to be made a task.
 Verb = Callable[[Peer, str, dict[str, Any]], Awaitable[Any]]
 Session = Callable[[Peer, bytes, asyncio.StreamReader, asyncio.StreamWriter, Share], Awaitable[None]]
 
@@ -104,34 +79,9 @@ async def listen(
     `polls` are the verbs that a hang-up cancels; everything else that was begun is finished, `at_once` of it at a time.
     `uids` are the users that may connect (None: whoever can open the socket); `gid` is the group that can open it.
     """
-    sock = bind(path, gid)
-    open_now: set[asyncio.StreamWriter] = set()
-    share = Share(at_once)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer.of(writer.get_extra_info("socket"))
-        open_now.add(writer)
-        try:
-            if len(open_now) > connections + LINGERING:
-                pass
-            elif uids is not None and peer.uid not in uids:
-                await _turn_away(
-                    reader, writer, Refused("refused", "This socket belongs to another user.", "wrong_user")
-                )
-            elif len(open_now) > connections:
-                full = f"This socket already has {connections} connections."
-                await _turn_away(reader, writer, Refused("busy", full, "too_many_connections"))
-            else:
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-                await Connection(peer, reader, writer, verb, session, polls, share).serve()
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            # Cancelled: the loop ends, and nobody awaits a connection's task.
-            pass
-        finally:
-            open_now.discard(writer)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
-
-    return await asyncio.start_unix_server(serve, sock=sock, backlog=BACKLOG, limit=LINE)
+    door = Door(path.name, verb, session, polls, uids, connections, Share(at_once))
+    loop = asyncio.get_running_loop()
+    return await loop.create_unix_server(lambda: Connection(door), sock=bind(path, gid), backlog=BACKLOG)
 
 
 def bind(path: Path, gid: int | None = None) -> socket.socket:
@@ -154,244 +104,337 @@ def bind(path: Path, gid: int | None = None) -> socket.socket:
     return sock
 
 
-async def _reply(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-    if writer.is_closing():
-        raise ConnectionResetError("nobody is there to hear it")
-    writer.write(encode(message))
-    # A peer that does not read its replies loses the connection, not our memory.
-    async with asyncio.timeout(DRAIN):
-        await writer.drain()
-
-
-async def _turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refusal: Refused) -> None:
-    await _reply(writer, {"jsonrpc": "2.0", "id": None, "error": refusal.as_error()})
-    await _linger(reader)
-
-
-async def _linger(reader: asyncio.StreamReader) -> None:
-    """Read away what is still coming, for a while: a close with unread bytes would take the reply with it."""
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(LINGER):
-            for _ in range(LINGER_READS):
-                if not await reader.read(LINE):
-                    return
-
-
 @dataclass
-class Connection:
-    peer: Peer
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+class Door:
+    """One socket that is listened on: what its connections have in common."""
+
+    name: str
     verb: Verb
     session: Session | None
     polls: frozenset[str]
+    uids: frozenset[int] | None
+    connections: int
     share: Share
-    running: dict[asyncio.Task, str] = field(default_factory=dict)
+    open: "set[Connection]" = field(default_factory=set)
+    sessions: set[asyncio.Task] = field(default_factory=set)
+    # Who has to say or to read something by when, on the loop's clock: one timer for all of them.
+    due: "dict[Connection, float]" = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
 
-    async def serve(self) -> None:
-        try:
-            while line := await self._line():
-                if await self._take(line):
-                    assert self.session
-                    return await self.session(self.peer, line, self.reader, self.writer, self.share)
-        finally:
-            await self._hang_up()
+    def expect(self, connection: "Connection", seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.due[connection] = loop.time() + seconds
+        if self.timer is None:
+            self.timer = loop.call_later(TICK, self._look)
 
-    async def _take(self, line: bytes) -> bool:
-        """Begin to answer the request; True when an MCP session is asked for instead.
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection, at in list(self.due.items()):
+            if at <= loop.time():
+                del self.due[connection]
+                connection.too_late()
+        self.timer = loop.call_later(TICK, self._look) if self.due else None
+
+
+# What one read takes, whoever it is from: a protocol is done with it before the loop reads again.
+READ = memoryview(bytearray(64 * 1024))
+
+
+class Request(NamedTuple):
+    """One that is under way."""
+
+    answered: bool  # it has an id, so its peer waits for an answer
+    id: Any
+    method: str
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One peer. It has no task and no stream of its own: ten thousand of them wait at the price of their buffers."""
+
+    __slots__ = (
+        "_ended", "_late", "_lingers", "_out", "_rest", "_scanned", "_stalled", "_unread", "door", "peer", "running",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, door: Door):
+        self.door = door
+        self.running: dict[asyncio.Future, Request] = {}
+        self._rest = bytearray()  # what has come and is not taken yet
+        self._scanned = 0  # so much of it has no line's end
+        self._out: list[bytes] = []
+        self._stalled = False  # its next line waits for a place, for a rest to end, or for answers to be read
+        self._unread = False  # its peer does not read what it is told
+        self._late = ""  # what is waited for: "" nothing, else "words", "line" or "reader"
+        self._ended = False  # no more will be taken from it
+        self._lingers = 0  # reads left of what is thrown away
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        door, sock = self.door, transport.get_extra_info("socket")
+        door.open.add(self)
+        self.peer = Peer.of(sock)
+        if len(door.open) > door.connections + LINGERING:
+            transport.abort()
+        elif door.uids is not None and self.peer.uid not in door.uids:
+            self._turn_away(Refused("refused", "This socket belongs to another user.", "wrong_user"))
+        elif len(door.open) > door.connections:
+            full = f"This socket already has {door.connections} connections."
+            self._turn_away(Refused("busy", full, "too_many_connections"))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._expect("words")
+
+    # ---- what comes
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return READ
+
+    def buffer_updated(self, count: int) -> None:
+        if self._lingers:
+            self._lingers -= 1
+            if not self._lingers:
+                self.transport.abort()
+        elif not self._ended:
+            self._rest += READ[:count]
+            if not self._stalled:
+                self._take_lines()
+
+    def eof_received(self) -> bool:
+        """It has said its last word, and may still read what it is told."""
+        self._end()
+        return True
+
+    def _take_lines(self) -> None:
+        rest, share = self._rest, self.door.share
+        for _ in range(PORTION):
+            if self._ended or self._unread:
+                return
+            if rest.startswith(b"\n"):
+                del rest[: len(rest) - len(rest.lstrip(b"\n"))]
+            end = rest.find(b"\n", self._scanned)
+            if end > LINE or (end < 0 and len(rest) > LINE):
+                self._turn_away(Refused("invalid_request", f"A line is at most {LINE} bytes.", "line_too_long"))
+                return
+            if end < 0:
+                self._scanned = len(rest)
+                self._wait_for_more()
+                return
+            # What waits for its turn waits as bytes, and the rest of it in the peer's own memory.
+            if not share.places or share.rest():
+                self._stall()
+                share.wait(self._go_on)
+                return
+            line = bytes(rest[:end])
+            del rest[: end + 1]
+            self._scanned = 0
+            self._expect("")
+            self._take(line)
+        self._stall()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _stall(self) -> None:
+        self._stalled = True
+        self._expect("")
+        self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """What a peer that has gone had sent is done for nobody: of a flood, for minutes."""
+        if self._gone():
+            self.transport.abort()
+            return
+        self._stalled = False
+        self._take_lines()
+        if not self._stalled and not self._unread:
+            self.transport.resume_reading()
+
+    def _gone(self) -> bool:
+        """Whether the peer has closed both ways (poll(2), POLLHUP), not only said its last word."""
+        if self.transport.is_closing():
+            return True
+        ends = select.poll()
+        ends.register(self.transport.get_extra_info("socket"), 0)
+        return bool(ends.poll(0))
+
+    def _take(self, line: bytes) -> None:
+        """Begin to answer the request.
 
         A frame of its own, because a line of 256 KiB can be 6 MB of objects, which must not outlive their answer.
         """
-        async with contextlib.AsyncExitStack() as place:
-            # Before it is read: what waits for its turn waits as bytes, in the peer's own memory.
-            crowded = self.share.places.locked()
-            await place.enter_async_context(self.share.places)
-            if crowded and self._gone():
-                raise ConnectionResetError("nobody is there to want it any more")
-            try:
-                request = await self.share.read(line)
-            except Refused as refusal:
-                await self._error(None, refusal)
-                return False
-            method = str(request.get("method"))
-            if method == "initialize" and self.session and not self.running:
-                return True
-            if len(self.running) >= IN_FLIGHT:
-                await self._error(request.get("id"), Refused("busy", "Too many requests are under way here."))
-                return False
-            # A poll needs no place for as long as it waits.
-            taken = contextlib.AsyncExitStack() if method in self.polls else place.pop_all()
-            task = asyncio.create_task(self._answer(request, taken))
-            self.running[task] = method
-            task.add_done_callback(lambda done: self.running.pop(done, None))
-        return False
-
-    def _gone(self) -> bool:
-        """Whether the peer has closed both ways (poll(2), POLLHUP), not only said its last word.
-
-        What it had sent by then would be done for nobody: of a flood, for minutes.
-        """
-        if self.writer.is_closing():
-            return True
-        ends = select.poll()
-        ends.register(self.writer.get_extra_info("socket"), 0)
-        return bool(ends.poll(0))
-
-    async def _line(self) -> bytes:
-        """The next line without its end; b'' when the peer has hung up, said too much or been silent too long."""
-        while True:
-            try:
-                # Silence is cut only while nothing of this connection is under way.
-                async with asyncio.timeout(None if self.running else IDLE):
-                    first = await self.reader.readexactly(1)
-                if first == b"\n":
-                    continue
-                async with asyncio.timeout(LINE_TIME):
-                    return first + await self.reader.readuntil(b"\n")
-            except asyncio.IncompleteReadError:
-                return b""
-            except asyncio.LimitOverrunError:
-                await self._error(None, Refused("invalid_request", f"A line is at most {LINE} bytes.", "line_too_long"))
-                await _linger(self.reader)
-                return b""
-            except TimeoutError:
-                if self.running:
-                    continue
-                return b""
-
-    async def _answer(self, request: dict[str, Any], place: contextlib.AsyncExitStack) -> None:
-        id_ = request.get("id")
         try:
-            async with place:
-                answer = {"result": await self._result(request)}
+            request = self.door.share.read(line)
         except Refused as refusal:
-            answer = {"error": said(refusal)}
-        if "id" in request:
-            known = isinstance(id_, str | int) and not isinstance(id_, bool)
-            await self._send({"jsonrpc": "2.0", "id": id_ if known else None} | answer)
+            self._say(None, error=said(refusal))
+            return
+        id_, method = request.get("id"), request.get("method")
+        if method == "initialize" and self.door.session and not self.running:
+            self._hand_over(line, self.door.session)
+        elif len(self.running) >= IN_FLIGHT:
+            self._say(id_, error=said(Refused("busy", "Too many requests are under way here.")))
+        elif not isinstance(id_, str | int | None) or isinstance(id_, bool):
+            self._say(None, error=said(Refused("invalid_request", "An id is a string or a whole number.")))
+        else:
+            self._begin(request, Request("id" in request, id_, str(method)))
 
-    async def _result(self, request: dict[str, Any]) -> Any:
-        id_, method, params = request.get("id"), request.get("method"), request.get("params", {})
+    def _begin(self, request: dict[str, Any], under_way: Request) -> None:
+        try:
+            future = asyncio.ensure_future(self._asked(request))
+        except (
+            Exception
+        ) as error:  # a refusal, or whatever broke in a verb: its caller hears of it and the daemon goes on
+            self._failed(under_way, error)
+            return
+        # A poll needs no place for as long as it waits.
+        if under_way.method not in self.door.polls:
+            self.door.share.places -= 1
+        self.running[future] = under_way
+        future.add_done_callback(self._done)
+
+    def _asked(self, request: dict[str, Any]) -> Awaitable[Any]:
+        method, params = request.get("method"), request.get("params", {})
         if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
             raise Refused("invalid_request", 'A request needs "jsonrpc": "2.0" and a "method".')
-        if not isinstance(id_, str | int | None) or isinstance(id_, bool):
-            raise Refused("invalid_request", "An id is a string or a whole number.")
         if not isinstance(params, dict):
             raise Refused("bad_params", "Params are given by name, as an object.")
-        return await self.verb(self.peer, method, params)
+        return self.door.verb(self.peer, method, params)
 
-    async def _error(self, id_: Any, refusal: Refused) -> None:
-        await self._send({"jsonrpc": "2.0", "id": id_, "error": said(refusal)})
+    # ---- what is answered
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    def _done(self, future: asyncio.Future) -> None:
+        under_way = self.running.pop(future)
+        if under_way.method not in self.door.polls:
+            self.door.share.give()
+        if not future.cancelled():
+            failure = future.exception()
+            self._failed(under_way, failure) if failure else self._succeeded(under_way, future.result())
+        if self.running or self._lingers:
+            return
+        self._close() if self._ended else self._wait_for_more()
+
+    def _succeeded(self, request: Request, result: Any) -> None:
+        if request.answered:
+            self._say(request.id, result=result)
+
+    def _failed(self, request: Request, failure: BaseException) -> None:
+        if not isinstance(failure, Refused):
+            log.error("%s over %s failed", request.method[:40], self.door.name, exc_info=failure)
+            failure = Refused("internal", f"{request.method[:40]} failed inside the hive: its log says why.")
+        if request.answered:
+            self._say(request.id, error=said(failure))
+
+    def _say(self, id_: Any, **what: Any) -> None:
+        if not self._out:
+            # What one turn of the loop has to say to a peer is one write.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(encode({"jsonrpc": "2.0", "id": id_, **what}))
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if out and not self.transport.is_closing():
+            self.transport.write(b"".join(out))
+
+    def pause_writing(self) -> None:
+        """A peer that does not read its replies loses the connection, not our memory."""
+        self._unread = True
+        self.transport.pause_reading()
+        self._expect("reader")
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        self._expect("")
+        if not self._stalled and not self._ended:
+            self._go_on()
+
+    # ---- silence and the end
+
+    def _wait_for_more(self) -> None:
+        """Silence is cut only while nothing of this connection is under way, a line that was begun always."""
+        if self._stalled or self._unread or self._ended:
+            return
+        if self._rest:
+            if self._late != "line":
+                self._expect("line")
+        elif not self.running:
+            self._expect("words")
+
+    def _expect(self, what: str) -> None:
+        """Of the peer, within its time: `words`, the end of a `line`, a `reader` of its replies, or nothing at all."""
+        if what:
+            self.door.expect(self, {"words": IDLE, "line": LINE_TIME, "reader": DRAIN, "end": LINGER}[what])
+        elif self._late:
+            self.door.due.pop(self, None)
+        self._late = what
+
+    def too_late(self) -> None:
+        if self._late in ("reader", "end"):
+            self.transport.abort()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more is taken from it; what it waits for is cancelled, what it has begun is finished."""
+        self._end_polls()
+        self._expect("")
+        if not self.running:
+            self._close()
+
+    def _end_polls(self) -> None:
+        self._ended = True
+        for future, request in list(self.running.items()):
+            if request.method in self.door.polls:
+                future.cancel()
+
+    def _close(self) -> None:
+        """Once it has read what was said to it."""
+        if not self.transport.is_closing():
+            self._flush()
+            self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self._expect("reader")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.door.open.discard(self)
+        self._rest.clear()
+        self._end()
+        self.door.due.pop(self, None)
+
+    def _turn_away(self, refusal: Refused) -> None:
+        """Say why, then read away for a while what is still coming: a close with unread bytes would take the reply along."""
+        self._say(None, error=said(refusal))
+        self._rest.clear()
+        self._lingers = LINGER_READS
+        self._end_polls()
+        self._expect("end")
+
+    # ---- MCP
+
+    def _hand_over(self, line: bytes, session: Session) -> None:
+        """The connection is an MCP session from now on, which reads and writes streams."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(LINE, loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self._expect("")
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        reader.feed_data(bytes(self._rest))
+        self._rest.clear()
+        self._ended = True
+        writer = asyncio.StreamWriter(self.transport, protocol, reader, loop)
+        task = loop.create_task(self._session(session(self.peer, line, reader, writer, self.door.share)))
+        self.door.sessions.add(task)
+        task.add_done_callback(self.door.sessions.discard)
+
+    async def _session(self, talk: Awaitable[None]) -> None:
         try:
-            await _reply(self.writer, message)
-        except (ConnectionError, TimeoutError):
-            self.writer.transport.abort()
-
-    async def _hang_up(self) -> None:
-        for task, method in list(self.running.items()):
-            if method in self.polls:
-                task.cancel()
-        if self.running:
-            await asyncio.wait(list(self.running))
+            await talk
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            # Cancelled: the loop ends, and nobody awaits a session.
+            pass
+        finally:
+            self.door.open.discard(self)
+            self._close()
 
 
 def said(refusal: Refused) -> dict[str, Any]:
     """The refusal for the wire. Its traceback would keep the request, 6 MB at most, until the next collection of cycles."""
     refusal.__traceback__ = refusal.__context__ = None
     return refusal.as_error()
-
-
-# ---- the asking end ---------------------------------------------------------------------------------------------------
-
-
-class Client:
-    """Asks verbs of one socket, from the CLI and from the harness.
-
-    `patience` is how many seconds an unreachable host is tried again (None: for ever). A call that was under way when
-    the connection broke is asked again, so what changes something carries a `cid` or a `key` that makes a repeat harmless.
-    """
-
-    def __init__(self, path: Path | str, patience: float | None = 0.0):
-        self.path, self.patience = Path(path), patience
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task | None = None
-        self._waiting: dict[int, asyncio.Future] = {}
-        self._ids = 0
-        self._connecting = asyncio.Lock()
-
-    async def call(self, verb: str, /, timeout: float = POLL + 15, **params: Any) -> Any:
-        """The verb's result; Refused when it says no, TimeoutError, or Unreachable when patience has run out."""
-        loop = asyncio.get_running_loop()
-        begun, pause = loop.time(), 0.1
-        while True:
-            try:
-                async with asyncio.timeout(timeout):
-                    return await self._ask(verb, params)
-            except (ConnectionError, FileNotFoundError, asyncio.IncompleteReadError) as error:
-                if self.patience is not None and loop.time() - begun >= self.patience:
-                    raise Unreachable(f"Nobody answers on {self.path} ({error or type(error).__name__}).") from None
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
-
-    async def close(self) -> None:
-        if self._writer:
-            self._writer.close()
-        if self._reading:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-        self._writer = self._reading = None
-
-    async def _ask(self, verb: str, params: dict[str, Any]) -> Any:
-        writer = await self._connected()
-        self._ids += 1
-        id_, future = self._ids, asyncio.get_running_loop().create_future()
-        self._waiting[id_] = future
-        try:
-            writer.write(encode({"jsonrpc": "2.0", "id": id_, "method": verb, "params": params}))
-            await writer.drain()
-            reply = await future
-        finally:
-            self._waiting.pop(id_, None)
-        if "error" in reply:
-            raise Refused.from_error(reply["error"])
-        return reply.get("result")
-
-    async def _connected(self) -> asyncio.StreamWriter:
-        async with self._connecting:
-            if self._writer is None:
-                # The host may answer with more than it takes: a page of events is longer than a request.
-                reader, self._writer = await asyncio.open_unix_connection(self.path, limit=64 * LINE)
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
-            return self._writer
-
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        error: Exception = ConnectionResetError("the host closed the connection")
-        try:
-            while line := await reader.readline():
-                reply = json.loads(line)
-                if reply.get("id") is None and "error" in reply:
-                    error = Refused.from_error(reply["error"])
-                elif (future := self._waiting.get(reply.get("id"))) and not future.done():
-                    future.set_result(reply)
-        except ConnectionError as broken:
-            # A host that said why before it hung up is the better reason.
-            error = error if isinstance(error, Refused) else broken
-        finally:
-            if self._writer is writer:
-                self._writer = None
-            writer.close()
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(error)
-            self._waiting = {}
-
-
-async def ask(path: Path | str, verb: str, /, patience: float = 0.0, **params: Any) -> Any:
-    """One call on a connection of its own."""
-    client = Client(path, patience)
-    try:
-        return await client.call(verb, **params)
-    finally:
-        await client.close()

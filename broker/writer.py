@@ -1,9 +1,16 @@
-"""The one writer: verbs that arrive while a commit runs share the next one, so many verbs cost one fsync."""
+"""The one writer: verbs that arrive while a commit runs share the next one, so many verbs cost one fsync.
+
+Jobs of raw statements alone run on the event loop, on a connection of its own, and only their commit in a thread, so that
+the loop never waits for a disk. Every other job runs in the writer's thread, on Django's connection, and whatever comes
+while that has work goes there too, so that jobs are done in the order in which they came.
+"""
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -11,12 +18,12 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connection, transaction
 
-from . import disk, events
+from . import disk, events, hot
 from .points import reached
 from .wire import Refused
 
-# A batch holds the database for a few milliseconds at most.
-BATCH = 128
+# A batch holds the database for a few milliseconds at most, and the loop for fewer.
+BATCH, TURN = 128, 0.003
 
 
 class Job(NamedTuple):
@@ -41,6 +48,14 @@ class Answer(NamedTuple):
             self.future.set_exception(self.failure)
 
 
+class Batch(NamedTuple):
+    """What one transaction of the loop did."""
+
+    jobs: list[Job]
+    answers: list[Answer]
+    topics: set[str]
+
+
 class Broken(Exception):
     """A job without a savepoint failed in the middle: its batch is rolled back."""
 
@@ -51,15 +66,26 @@ class Writer:
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
-        # A thread that asks when the last job was taken would wait for ever.
-        self.gate, self.ended = threading.Lock(), False
-        # What one turn of the loop brings goes to the thread in one piece.
+        # A thread that asks when the last job was taken would wait for ever. It guards `owed` too.
+        self.gate, self.ended = threading.RLock(), False
+        # Lists of jobs that the thread has not done yet.
+        self.owed = 0
+        # What came to the loop and is not begun; whether the loop will begin it, or is in the middle of a batch.
         self.coming: list[Job] = []
+        self.begins = self.commits = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.own: sqlite3.Connection | None = None
+        self.flushes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.flusher: threading.Thread | None = None
+        # Held by whoever has a transaction open: nobody then has to wait for SQLite, which sleeps longer than it takes.
+        self.turn = threading.Lock()
 
     def start(self) -> None:
         self.ended = False
         self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
         self.thread.start()
+        self.flusher = threading.Thread(target=self._flush_all, name="flusher", daemon=True)
+        self.flusher.start()
 
     def submit(self, do: Callable[[], Any]) -> Future:
         """From a thread."""
@@ -67,7 +93,7 @@ class Writer:
         with self.gate:
             if self.ended:
                 raise Refused("busy", "The hive is about to stop: ask again when it is back.", "stopping")
-            self.jobs.put([Job(do, future, False)])
+            self._put([Job(do, future, False)])
         return future
 
     def wait(self, do: Callable[[], Any]) -> Any:
@@ -81,44 +107,151 @@ class Writer:
         """From the event loop. A caller that goes away does not undo what its job has begun."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        if not self.coming:
-            loop.call_soon(self._hand_over)
+        if loop is not self.loop:
+            self._settle(loop)
         self.coming.append(Job(do, future, whole))
+        self._begin_soon()
         return future
-
-    def _hand_over(self) -> None:
-        self.jobs.put(self.coming)
-        self.coming = []
 
     def stop(self) -> None:
         """Finish what was submitted, then end."""
-        if self.coming:
-            self._hand_over()
+        self._put(self.coming)
+        self.coming = []
         with self.gate:
             self.ended = True
             self.jobs.put(None)
-        if self.thread:
-            self.thread.join()
-        self.thread = None
+            self.flushes.put(None)
+        for thread in (self.thread, self.flusher):
+            if thread:
+                thread.join()
+        self.thread = self.flusher = None
+        if self.own:
+            self.own.close()
+        self.own = None
+
+    def _put(self, jobs: list[Job]) -> None:
+        if jobs:
+            with self.gate:
+                self.owed += 1
+                self.jobs.put(jobs)
+
+    # ---- on the loop
+
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve this loop; what an earlier one left behind is the thread's."""
+        self._put(self.coming)
+        self.coming, self.begins, self.commits, self.loop = [], False, False, loop
+
+    def _begin_soon(self) -> None:
+        if self.loop and not self.begins and not self.commits:
+            self.begins = True
+            self.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """A batch of what has come: here, or in the thread where it has to be."""
+        self.begins = False
+        if self.owed or not all(job.whole for job in self.coming) or not self._here():
+            self._put(self.coming)
+            self.coming = []
+
+    def _here(self) -> bool:
+        """As much of it as one turn of the loop may take; False, and nothing is done, where it cannot be here."""
+        own = self.own
+        if not own or not self.turn.acquire(blocking=False):
+            return False
+        try:
+            own.execute("BEGIN IMMEDIATE")
+            before = own.total_changes
+            with events.gathered() as topics, hot.on(own):
+                answers = self._some()
+                count = len(answers)
+                answers += [Answer(future, result, None) for future, result in events.offer(topics)]
+        except Exception:  # the thread waits for who else holds the database, and tells a broken job from the others
+            undo(own)
+            self.turn.release()
+            return False
+        batch = Batch(self.coming[:count], answers, topics)
+        self.coming = self.coming[count:]
+        commit = partial(self._flush, own, batch, asyncio.get_running_loop())
+        if own.total_changes == before:
+            commit()
+        else:
+            self.commits = True
+            self.flushes.put(commit)
+        return True
+
+    def _some(self) -> list[Answer]:
+        answers, until = [], time.monotonic() + TURN
+        for job in self.coming[:BATCH]:
+            try:
+                answers.append(Answer(job.future, job.do(), None))
+            except Refused as refusal:
+                answers.append(Answer(job.future, None, refusal))
+            if time.monotonic() > until:
+                break
+        return answers
+
+    def _committed(self, batch: Batch, failure: Exception | None) -> None:
+        self.commits = False
+        if failure:
+            # Nothing of it is on disk: the thread tries again, and makes room where the disk is full.
+            self._put(batch.jobs)
+        else:
+            give_all(batch.answers)
+            events.wake(batch.topics)
+        if self.coming:
+            self._begin_soon()
+
+    # ---- where a commit waits for the disk
+
+    def _flush_all(self) -> None:
+        while commit := self.flushes.get():
+            commit()
+
+    def _flush(self, own: sqlite3.Connection, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
+        failure = None
+        try:
+            own.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = error
+            undo(own)
+        finally:
+            self.turn.release()
+        if not failure:
+            reached("commit.done")
+        if threading.current_thread() is self.flusher:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                loop.call_soon_threadsafe(self._committed, batch, failure)
+        else:
+            self._committed(batch, failure)
+
+    # ---- in the thread
 
     def run(self) -> None:
+        with contextlib.suppress(DatabaseError):  # without it all is done here
+            self.own = hot.connect()
         going = True
         while going:
-            batch, going = self._batch()
+            batch, lists, going = self._batch()
             if batch:
-                give(self._commit(batch))
+                with self.turn:
+                    answers = self._commit(batch)
+                with self.gate:
+                    self.owed -= lists
+                give(answers)
         connection.close()
 
-    def _batch(self) -> tuple[list[Job], bool]:
-        """Wait for a job and take what else is there; False when the last has come."""
+    def _batch(self) -> tuple[list[Job], int, bool]:
+        """Wait for a job and take what else is there, and how many lists that were; False when the last has come."""
         batch: list[Job] = []
-        some = self.jobs.get()
+        lists, some = 0, self.jobs.get()
         while some is not None:
             batch += some
+            lists += 1
             if len(batch) >= BATCH or self.jobs.empty():
-                return batch, True
+                return batch, lists, True
             some = self.jobs.get()
-        return batch, False
+        return batch, lists, False
 
     def _commit(self, batch: list[Job]) -> list[Answer]:
         try:
@@ -172,6 +305,11 @@ def give(answers: list[Answer]) -> None:
 def give_all(answers: list[Answer]) -> None:
     for answer in answers:
         answer.give()
+
+
+def undo(own: sqlite3.Connection) -> None:
+    if own.in_transaction:  # SQLite may have rolled it back itself
+        own.execute("ROLLBACK")
 
 
 def explain(error: Exception) -> Exception:

@@ -6,7 +6,6 @@ claim -> begin (journal) -> claude, with the lease renewed and two deadlines -> 
 import logging
 import random
 import time
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from agents.models import Turn
+from broker.ids import new_id
 from broker.wire import Refused
 
 from . import claude, diary, invocation, words
@@ -139,7 +139,7 @@ class Turns:
         known = note.read_text() if note.exists() else ""
         if len(known) == UUID_LENGTH:
             return known
-        note.write_text(turn := str(uuid.uuid4()))
+        note.write_text(turn := new_id())
         return turn
 
     def _note(self) -> Path:

@@ -12,7 +12,7 @@ from pydantic import Field
 from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval, check_why
-from broker.events import Subscription, publish_on_commit
+from broker.events import Subscription, Taker, publish_on_commit
 from broker.models import Lease, Message
 from broker.wire import Refused
 from lifecycle.models import Container
@@ -34,35 +34,21 @@ def send(
     return Message.post(caller.name, to, body, cid=cid, reply_to=reply_to, turn=turn)
 
 
-async def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> dict:
+def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> asyncio.Future:
     """Take the oldest message that waits for the caller, waiting up to `wait` seconds for one."""
     claim = partial(claimed, caller.name, turn, key or turn, lease)
-    deadline = asyncio.get_running_loop().time() + wait
-    messages: list[dict] | None = []
-    with Subscription(f"inbox:{caller.name}") as inbox:
-        look = inbox.worth_a_look()
-        while not (look and (messages := await writer.write(claim, whole=True))):
-            if messages is None:
-                inbox.found_nothing()
-            left = deadline - asyncio.get_running_loop().time()
-            look = left > 0 and await inbox.wait(left)
-            if not look:
-                break
-    if not messages and await asyncio.to_thread(Message.any_for, caller.name, turn):
-        # A wake-up was lost, or another process wrote: one poll later is soon enough to notice.
-        messages = await writer.write(claim, whole=True)
-    return {"messages": messages or []}
+    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait).found
 
 
-def claimed(name: str, turn: str, key: str, lease: float) -> list[dict] | None:
+def claimed(name: str, turn: str, key: str, lease: float) -> dict | None:
     """Who is paused, or about to be ended or rebuilt, gets no message, but a repeat gets what its first call had.
 
-    None when nothing waits at all.
+    Empty while it may get none, None when nothing waits at all.
     """
-    may = not Container.takes_no_message(name) or Lease.objects.filter(turn=turn).exists()
-    if may and (messages := Message.take(name, turn, key, lease)):
-        return messages
-    return [] if Message.any_for(name, turn) else None
+    if not Message.any_for(name, turn):
+        return None
+    may = not Container.takes_no_message(name) or Lease.known(turn)
+    return {"messages": messages} if may and (messages := Message.take(name, turn, key, lease)) else {}
 
 
 async def renew(caller: Caller, turn: Id, lease: Seconds = 90, wait: Annotated[float, Field(ge=0, le=20)] = 0) -> dict:

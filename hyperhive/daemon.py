@@ -37,6 +37,7 @@ from lifecycle.models import Container
 
 from . import __version__, asgi
 from .caller import Caller, writer
+from .collector import settle
 from .doors import Doors
 from .limits import limit_bodies
 from .notify import heartbeat, notify
@@ -200,6 +201,7 @@ class Hive:
             self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
+        settle()
         notify("READY=1", f"STATUS=Pages on {settings.HIVE_BIND}.")
 
     def _announce(self, link: dict[str, Any]) -> None:

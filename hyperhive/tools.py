@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,9 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
-from broker.wire import DRAIN, IN_FLIGHT, LINE_TIME, Peer, Refused, Share, encode
+from broker.ids import new_id
+from broker.share import Share
+from broker.wire import DRAIN, IN_FLIGHT, LINE_TIME, Peer, Refused, encode
 
 from . import __version__
 from .caller import Caller
@@ -142,7 +143,7 @@ async def _read(
     async with to_server:
         while line:
             try:
-                await share.read(line, COST)
+                await share.read_in_turn(line, COST)
                 message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
                 await asked.note(message)
                 await to_server.send(SessionMessage(message))
@@ -192,7 +193,7 @@ def server(caller: Caller, share: Share) -> Server:
                 raise Refused("unknown_verb", f"There is no tool {params.name[:40]!r}.")
             meta = dict(context.meta or {})
             # A poll needs no place for as long as it waits.
-            async with contextlib.nullcontext() if params.name == "recv" else share.places:
+            async with contextlib.nullcontext() if params.name == "recv" else share.place():
                 return _said(await _call(caller, params.name, dict(params.arguments or {}), meta))
         except Refused as refusal:
             return _said(str(refusal), error=True)
@@ -214,7 +215,7 @@ async def _call(caller: Caller, name: str, arguments: dict[str, Any], meta: dict
     """One tool call as a verb. The relay's turn and key make a call that is repeated after a restart the same call."""
     if unknown := set(arguments) - set(TOOLS[caller.role][name].params):
         raise Refused("bad_params", f"{name} has no parameter {sorted(unknown)[0][:40]!r}.")
-    turn, key = meta.get("hive/turn"), meta.get("hive/key") or uuid.uuid4().hex
+    turn, key = meta.get("hive/turn"), meta.get("hive/key") or new_id()
     return await HOW.get(name, _plainly)(caller, name, arguments, turn, key)
 
 

@@ -6,7 +6,7 @@ first of them, so it needs no savepoint. Its annotations are checked before it i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -100,31 +100,51 @@ VERBS: dict[str, dict[str, Verb]] = {"agent": AGENT, "manager": MANAGER, "operat
 GROWING = {agent.events, agent.request_spawn, agent.request_apply_commit, operator.spawn, operator.rollback}
 
 
-async def call(caller: Caller, method: str, params: dict[str, Any]) -> Any:
-    """Say a verb for a caller; Refused when there is no such verb for them, or the params do not fit it."""
+def call(caller: Caller, method: str, params: dict[str, Any]) -> Awaitable[Any]:
+    """Say a verb for a caller; Refused when there is no such verb for them, or, once awaited, the params do not fit it.
+
+    What is hot costs no coroutine: the awaitable is a future.
+    """
     verb = VERBS[caller.role].get(method)
     if verb is None:
         offered = ", ".join(VERBS[caller.role])
         raise Refused("unknown_verb", f"There is no verb {method[:40]!r} here. There are: {offered}.")
     if disk.short() and verb.function in GROWING:
         raise disk.refusal()
+    return LANES[verb.lane](partial(said_to, verb.function, caller, method, params))
+
+
+def said_to(function: Callable, caller: Caller, method: str, params: dict[str, Any]) -> Any:
+    """The verb itself, with its params held against its annotations."""
     try:
-        return await run(verb.lane, partial(checked(verb.function), caller, **params))
-    except ValidationError as error:
-        raise Refused("bad_params", f"{method}: {said(error)}") from None
-    except TypeError as error:
-        # `caller` given as a parameter, say: what is not a parameter by name is none at all.
-        if "multiple values" not in str(error):
-            raise
-        raise Refused("bad_params", f"{method}: {error}.") from None
+        answer = checked(function)(caller, **params)
+    except (ValidationError, TypeError) as error:
+        raise misfit(method, error) from None
+    return awaited(method, answer) if asyncio.iscoroutine(answer) else answer
 
 
-async def run(lane: str, bound: Callable[[], Any]) -> Any:
-    if lane in ("hot", "write"):
-        return await writer.write(bound, whole=lane == "hot")
-    if lane == "read":
-        return await asyncio.to_thread(bound)
-    return await bound()
+async def awaited(method: str, answer: Awaitable[Any]) -> Any:
+    """A coroutine's params are held against its annotations when it begins."""
+    try:
+        return await answer
+    except (ValidationError, TypeError) as error:
+        raise misfit(method, error) from None
+
+
+def misfit(method: str, error: ValidationError | TypeError) -> Exception:
+    if isinstance(error, ValidationError):
+        return Refused("bad_params", f"{method}: {said(error)}")
+    # `caller` given as a parameter, say: what is not a parameter by name is none at all.
+    return Refused("bad_params", f"{method}: {error}.") if "multiple values" in str(error) else error
+
+
+# How a verb of that lane is run.
+LANES: dict[str, Callable[[Callable[[], Any]], Awaitable[Any]]] = {
+    "hot": partial(writer.write, whole=True),
+    "write": writer.write,
+    "read": asyncio.to_thread,
+    "poll": lambda bound: bound(),
+}
 
 
 @cache

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+
+from broker.ids import new_id
 
 from . import looks
 from .ends import FAILED, TIMED_OUT, End
@@ -32,7 +33,7 @@ def text(given: str) -> str:
 
 async def send(host: Host, out: Terminal, o: Any) -> None:
     # The id is ours, so that a repeat after a broken connection is the same message.
-    message = await host.ask("send", to=o.to, body=o.text, cid=uuid.uuid4().hex)
+    message = await host.ask("send", to=o.to, body=o.text, cid=new_id())
     if o.wait:
         message |= {"reply": await reply(host, out, message, o.timeout)}
     out.result(message, looks.sent, lambda row: id_(row.get("reply") or row))
@@ -85,14 +86,14 @@ async def peek(host: Host, out: Terminal) -> None:
 
 async def read(host: Host, out: Terminal, wait: float) -> None:
     """The next message. First printed, then said to be read: killed in between, it comes again."""
-    turn = uuid.uuid4().hex
+    turn = new_id()
     for row in await taken(host, turn, turn, wait):
         out.result(row, looks.letter, id_)
         await host.ask("ack", turn=turn)
 
 
 async def read_all(host: Host, out: Terminal) -> None:
-    turn = uuid.uuid4().hex
+    turn = new_id()
     found: list[dict[str, Any]] = []
     while rows := await taken(host, turn, f"{turn}:{len(found)}", 0.0):
         found += rows

@@ -33,12 +33,14 @@ async def serve(root: Path, names: list[str]) -> None:
     from broker.models import Mailbox
     from hyperhive import doors
     from hyperhive.caller import Caller, writer
+    from hyperhive.collector import settle
 
     writer.start()
     events.start(asyncio.get_running_loop())
     await writer.write(lambda: Mailbox.objects.bulk_create(Mailbox(name=name) for name in names))
     await writer.write(lambda: Agent.objects.bulk_create(Agent(name=name) for name in names))
     servers = [await wire.listen(root / name, doors._verbs(Caller(name, "agent", "a bench"))) for name in names]
+    settle()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for server in servers:

@@ -195,7 +195,7 @@ def plan(sql: str, **params: str) -> str:
 
 STATEMENTS = {
     name: hot.with_columns(getattr(hot, name))
-    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "ROLE", "VACUUM")
+    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "SENT", "OPEN", "KNOWN", "VACUUM")
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker import wire
+from broker import share, wire
 from broker.wire import BODY, CODES, LINE, Client, Refused, Unreachable, ask, decode, listen
 
 
@@ -174,12 +174,11 @@ async def test_of_one_sockets_requests_only_so_many_are_done_at_once_and_polls_d
 
 
 async def test_what_was_dear_to_read_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "BURST", 0.0)
-    monkeypatch.setattr(wire.time, "thread_time", iter(range(100)).__next__)
-    monkeypatch.setattr(wire, "REST", 0.1)
-    share, begun = wire.Share(), asyncio.get_running_loop().time()
+    monkeypatch.setattr(share, "BURST", 0.0)
+    monkeypatch.setattr(share, "REST", 0.1)
+    dear, begun = share.Share(), asyncio.get_running_loop().time()
     for _ in range(3):
-        await share.read(b"{}")
+        await dear.read_in_turn(b"{}", 1.0)
     assert asyncio.get_running_loop().time() - begun >= 0.19  # two rests of a tenth of the second that each line took
 
 

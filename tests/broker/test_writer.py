@@ -8,6 +8,8 @@ from functools import partial
 import pytest
 from django.db import OperationalError, connection
 
+from broker import events
+from broker.events import Taker
 from broker.models import Mailbox, Message
 from broker.wire import Refused
 from broker.writer import Writer, explain
@@ -101,3 +103,100 @@ def test_a_caller_that_went_away_does_not_undo_what_was_begun(writer: Writer) ->
     asyncio.run(go_away())
     writer.submit(lambda: None).result(10)
     assert Message.objects.get().body == "on its way"
+
+
+# ---- on the loop
+
+
+async def ready(writer: Writer) -> None:
+    while writer.own is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+def test_raw_jobs_run_on_the_loop_and_all_others_in_the_thread(writer: Writer) -> None:
+    async def where(do, whole: bool) -> str:
+        def job() -> str:
+            do()
+            return threading.current_thread().name
+
+        await ready(writer)
+        return await writer.write(job, whole=whole)
+
+    raw = partial(Message.post, "hm1nd", "scout", "raw")
+    orm = partial(Message.send, "hm1nd", "scout", "by the ORM")
+    assert asyncio.run(where(raw, whole=True)) == "MainThread"
+    assert asyncio.run(where(raw, whole=False)) == "writer"
+    assert asyncio.run(where(orm, whole=True)) == "writer", "the ORM cannot be asked on a loop: the thread does it"
+    assert Message.objects.count() == 3
+
+
+def test_who_else_holds_the_database_is_waited_for_and_the_loop_goes_on(writer: Writer) -> None:
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+
+    async def send() -> str:
+        await ready(writer)
+        other.execute("BEGIN IMMEDIATE")
+        sending = writer.write(partial(Message.post, "hm1nd", "scout", "late"), whole=True)
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        other.execute("COMMIT")
+        return (await sending)["body"]
+
+    assert asyncio.run(send()) == "late"
+    other.close()
+
+
+def test_jobs_are_done_in_the_order_in_which_they_came(writer: Writer) -> None:
+    done: list[int] = []
+
+    async def some() -> None:
+        await ready(writer)
+        await asyncio.gather(*(writer.write(partial(done.append, n), whole=n % 3 > 0) for n in range(50)))
+        for n in range(50, 100):
+            writer.write(partial(done.append, n), whole=n % 3 > 0)
+            if n % 7 == 0:
+                await asyncio.sleep(0)
+        await writer.write(lambda: None, whole=True)
+
+    asyncio.run(some())
+    assert done == list(range(100))
+
+
+def test_a_reader_that_waits_is_served_by_the_transaction_that_sends(writer: Writer) -> None:
+    async def talk() -> tuple[list, int]:
+        events.start(asyncio.get_running_loop())
+        await ready(writer)
+        take = partial(Message.take, "scout", "turn-0001", "turn-0001", 60)
+        waiting = Taker("inbox:scout", take, [], writer.write, 10).found
+        await asyncio.sleep(0.05)
+        commits: list[int] = []
+        writer._flush = lambda *batch, flush=writer._flush: commits.append(1) or flush(*batch)  # type: ignore[method-assign]
+        await writer.write(partial(Message.post, "hm1nd", "scout", "for you"), whole=True)
+        return await waiting, len(commits)
+
+    [message], commits = asyncio.run(talk())
+    assert (message["body"], message["state"], commits) == ("for you", "claimed", 1)
+
+
+def test_a_commit_that_fails_on_the_loop_is_tried_again_in_the_thread(writer: Writer) -> None:
+    class Full:
+        """The loop's connection, whose disk is full when it comes to the commit."""
+
+        def __init__(self, own: sqlite3.Connection):
+            self.own = own
+
+        def __getattr__(self, name: str):
+            return getattr(self.own, name)
+
+        def execute(self, statement: str, *params):
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("database or disk is full")
+            return self.own.execute(statement, *params)
+
+    async def send() -> str:
+        await ready(writer)
+        writer.own = Full(writer.own)  # type: ignore[assignment,arg-type]
+        return (await writer.write(partial(Message.post, "hm1nd", "scout", "twice tried"), whole=True))["body"]
+
+    assert asyncio.run(send()) == "twice tried"
+    assert Message.objects.count() == 1

@@ -50,6 +50,8 @@ class FakeHost:
         self.changed = asyncio.Condition()
         self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.StreamWriter] = set()
+        polls = frozenset({"recv", "renew", "login_wish"})
+        self._door = wire.Door("mcp.sock", self._verb, None, polls, None, wire.CONNECTIONS, wire.Share())
         self._ids = 0
 
     # ---- what a test does
@@ -57,9 +59,10 @@ class FakeHost:
     async def back(self) -> None:
         for name in ("mcp.sock", "egress.sock"):
             (self.run / name).unlink(missing_ok=True)
-        serving = ((self._serve, "mcp.sock"), (self._egress, "egress.sock"))
+        loop = asyncio.get_running_loop()
         self._servers = [
-            await asyncio.start_unix_server(how, self.run / name, limit=wire.LINE) for how, name in serving
+            await loop.create_unix_server(self._connection, self.run / "mcp.sock"),
+            await asyncio.start_unix_server(self._egress, self.run / "egress.sock", limit=wire.LINE),
         ]
 
     async def gone(self) -> None:
@@ -67,8 +70,8 @@ class FakeHost:
             server.close()
         for name in ("mcp.sock", "egress.sock"):
             (self.run / name).unlink(missing_ok=True)
-        for writer in list(self._open):
-            writer.transport.abort()
+        for open_now in (*self._open, *self._door.open):
+            open_now.transport.abort()
         await asyncio.sleep(0.05)
 
     async def post(self, body: str, sender: str = "operator", role: str = "operator") -> int:
@@ -179,18 +182,9 @@ class FakeHost:
 
     # ---- the sockets
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        peer = Peer.of(writer.get_extra_info("socket"))
-        session = self._session if self.with_mcp else None
-        polls = frozenset({"recv", "renew", "login_wish"})
-        try:
-            await wire.Connection(peer, reader, writer, self._verb, session, polls, wire.Share()).serve()
-        except ConnectionError:
-            pass
-        finally:
-            self._open.discard(writer)
-            writer.close()
+    def _connection(self) -> wire.Connection:
+        self._door.session = self._session if self.with_mcp else None
+        return wire.Connection(self._door)
 
     async def _egress(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

@@ -5,9 +5,10 @@ import itertools
 import json
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
+
+from broker.ids import new_id
 
 HOST = Path(__file__).resolve().parents[1] / "mailbox_host.py"
 
@@ -70,10 +71,9 @@ class Hive:
 class HiveBox:
     def __init__(self, lines: Lines):
         self.lines, self.turns, self.turn = lines, itertools.count(1), ""
-        self.ids, self.box = itertools.count(), uuid.uuid4().hex[:16]
 
     async def send(self, to: str, body: str) -> None:
-        reply = await self.lines.ask("send", to=to, body=body, cid=f"{self.box}-{next(self.ids)}")
+        reply = await self.lines.ask("send", to=to, body=body, cid=new_id())
         if "error" in reply:
             raise RuntimeError(reply["error"]["message"])
 
@@ -84,7 +84,7 @@ class HiveBox:
             turn = {"id": self.turn, "number": self.number, "started_at": at, "ended_at": at, "outcome": "ok"}
             acked = self.lines.ask("ack", turn=turn)
         self.number, last = next(self.turns), self.turn
-        self.turn = f"{self.box}-{self.number}"
+        self.turn = new_id()
         while True:
             reply = await self.lines.ask("recv", turn=self.turn, wait=20)
             if reply["result"]["messages"]:
