@@ -50,6 +50,7 @@ def move(agent: str) -> Moved | None:
     if not rows:
         return None
     folder(agent).mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_room(agent)
     for day in sorted({row.at.date() for row in rows}):
         _append(folder(agent) / f"{day}.jsonl.gz", [row for row in rows if row.at.date() == day])
     return Moved(agent, rows[-1].seq, len(rows), bytes_, f"{rows[-1].at.date()}.jsonl.gz")
@@ -57,6 +58,15 @@ def move(agent: str) -> Moved | None:
 
 def oldest(agent: str) -> Iterator[Event]:
     return Event.objects.filter(agent=agent).exclude(kind="gap").order_by("seq")[:ROWS].iterator(chunk_size=20)
+
+
+def _make_room(agent: str) -> None:
+    """An agent decides how much there is, and of which days: of what is more than the files may take, the oldest go."""
+    left = settings.HIVE_EVENTS_FILES_BYTES
+    for path in sorted(folder(agent).glob("*.jsonl.gz"), reverse=True):
+        left -= path.stat().st_blocks * 512
+        if left < 0:
+            path.unlink()
 
 
 def _append(path: Path, rows: list[Event]) -> None:

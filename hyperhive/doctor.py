@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from agents.cli import WANTED
-from lifecycle import cli, drivers, isolation
+from lifecycle import cli, drivers, isolation, room
+from lifecycle.config import AgentConfig
 from lifecycle.drivers.cgroups import cgroups
 
 from . import __version__
@@ -139,6 +140,28 @@ def of_cgroups(running: bool) -> Iterator[Finding]:
         yield Finding("cgroups", OK, "agents are held to memory_max, cpu_quota and tasks_max")
 
 
+def of_rooms(running: bool) -> Iterator[Finding]:
+    """Whether each agent has its own part of the disk, and whether the parts are more than there is."""
+    most = room.size(AgentConfig())
+    if why := room.missing(_driver()):
+        found, fix = split(why)
+        yield Finding("disk_max", NOTE, f"agents can fill the disk: {found}", fix)
+    elif not most:
+        fix = "set HIVE_AGENT_DISK_MAX to what each agent may fill, such as 10G"
+        yield Finding("disk_max", NOTE, "agents can fill the disk: HIVE_AGENT_DISK_MAX is 0", fix)
+    else:
+        yield Finding("disk_max", OK, f"each agent may fill {_bytes(most)} of the disk, if it is not told otherwise")
+    promised, there = room.promised(), shutil.disk_usage(_nearest(settings.HIVE_STATE_DIR)).total
+    if promised > there:
+        found = f"agents may fill {_bytes(promised)} in all, of a disk that has {_bytes(there)}"
+        yield Finding(
+            "disk_max", NOTE, found, "lower disk_max or HIVE_AGENT_DISK_MAX, or purge agents you no longer need"
+        )
+    if free := room.unbounded():
+        fix = "save what they need, destroy them with --purge, and spawn them again"
+        yield Finding("disk_max", NOTE, f"older than the limit, and held to none: {', '.join(free)}", fix)
+
+
 # ---- the machine ------------------------------------------------------------------------------------------------------
 
 
@@ -250,7 +273,7 @@ def _too_open(path: Path, mask: int) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    of_drivers, of_isolation, of_claude, of_git, of_nix, of_cgroups, of_ports, of_disk, of_clock, of_state,
+    of_drivers, of_isolation, of_claude, of_git, of_nix, of_cgroups, of_rooms, of_ports, of_disk, of_clock, of_state,
 )  # fmt: skip
 
 

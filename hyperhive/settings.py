@@ -56,6 +56,8 @@ HIVE_AGENT_CPU_QUOTA = env("HIVE_AGENT_CPU_QUOTA", "200%")
 HIVE_AGENT_TASKS_MAX = int(env("HIVE_AGENT_TASKS_MAX", "2048"))
 # Dollars that each agent may spend from midnight to midnight UTC before no turn of its begins any more; 0: as it likes.
 HIVE_DAILY_BUDGET_USD = float(env("HIVE_DAILY_BUDGET_USD", "0"))
+# Of all its files together; 0 for no limit. Bytes, or with K, M, G, T, as in an agent's configuration.
+HIVE_AGENT_DISK_MAX = env("HIVE_AGENT_DISK_MAX", "10G")
 HIVE_UID_BASE = int(env("HIVE_UID_BASE", "0"))  # 0: derived from the state directory
 
 # ---- agents that are NixOS containers (the NixOS module sets these) ---------------------------------------------------
@@ -68,6 +70,8 @@ HIVE_BUILD_TIMEOUT = int(env("HIVE_BUILD_TIMEOUT", "3600"))  # seconds
 HIVE_MESSAGE_RETENTION_DAYS = int(env("HIVE_MESSAGE_RETENTION_DAYS", "30"))
 # What is kept of each agent's events in the database; older ones go to files, one per day.
 HIVE_EVENTS_BYTES = int(env("HIVE_EVENTS_BYTES", str(64 * 1024 * 1024)))
+# What those files may take of the disk, for each agent.
+HIVE_EVENTS_FILES_BYTES = int(env("HIVE_EVENTS_FILES_BYTES", str(1024 * 1024 * 1024)))
 HIVE_APPROVAL_EXPIRY_DAYS = int(env("HIVE_APPROVAL_EXPIRY_DAYS", "14"))
 
 # ---- word outside that something waits (dashboard/notices.py) ---------------------------------------------------------

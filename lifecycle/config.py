@@ -18,6 +18,8 @@ OURS = frozenset(
     + ("MCP_CONNECT_TIMEOUT_MS", "MCP_TOOL_TIMEOUT", "DISABLE_AUTOUPDATER", "ENABLE_TOOL_SEARCH")
 )
 OUR_PREFIXES = ("ANTHROPIC_", "CLAUDE", "HIVE_")
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+LEAST_DISK = 64 << 20
 
 # pydantic matches in Rust, where $ is the very end and never before a last newline.
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
@@ -28,6 +30,11 @@ Package = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,100}$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 # A NUL can stand in no file name and no environment.
 Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=8000)]
+
+
+def bytes_of(size: str) -> int:
+    """Of a Size: '2G' is 2147483648."""
+    return int(size.rstrip("KMGT")) * UNITS.get(size[-1], 1)
 
 
 class AgentConfig(BaseModel):
@@ -58,6 +65,10 @@ class AgentConfig(BaseModel):
     tasks_max: Annotated[
         Annotated[int, Field(gt=0, lt=2**31)] | None, Field(description="The most processes and threads.")
     ] = None
+    disk_max: Annotated[
+        Size | None,
+        Field(description="The most that its files may take of the disk: bytes from 64M, or with K, M, G, T."),
+    ] = None
     turn_timeout: Annotated[
         Annotated[int, Field(ge=1, le=86_400)] | None, Field(description="Seconds after which a turn is ended.")
     ] = None
@@ -78,6 +89,13 @@ class AgentConfig(BaseModel):
             if port and not (host.endswith("]") or 0 < int(port[1]) < 65536):
                 raise ValueError(f"{host} names no port between 1 and 65535")
         return hosts
+
+    @field_validator("disk_max")
+    @classmethod
+    def _roomy(cls, size: str | None) -> str | None:
+        if size is not None and bytes_of(size) < LEAST_DISK:
+            raise ValueError(f"{size} is less than the 64M that a file system is of use with")
+        return size
 
     @field_validator("env")
     @classmethod

@@ -22,6 +22,12 @@ with the nearest one, and so is a key that the driver cannot honour. The three l
 need cgroups: systemd, or root on a machine without it. Where they are, an agent that says nothing gets `HIVE_AGENT_MEMORY_MAX`
 (4G, swap included), `HIVE_AGENT_CPU_QUOTA` (200%) and `HIVE_AGENT_TASKS_MAX` (2048); where they are not, `hive serve` says so.
 
+`disk_max` needs root and loop devices. All that the agent writes to, `/state`, `/workspace`, `~/.claude` and its journal, is then
+one file system in one sparse file below `rooms/` in the state directory, of `HIVE_AGENT_DISK_MAX` (10G; 0 for no limit) where the
+agent says nothing. A new size takes effect with the rebuild; a smaller one only if what is there fits. Agents may be promised
+more than the disk has: what they do not use takes no place. `hive destroy --purge` gives the file back. `hive doctor` says where
+there is no limit, and why.
+
 | key | what it is | form | default | drivers |
 |---|---|---|---|---|
 """
@@ -34,6 +40,7 @@ FORMS = {
     "memory_max": 'such as `"2G"`',
     "cpu_quota": 'such as `"150%"`',
     "tasks_max": "number from 1",
+    "disk_max": 'such as `"20G"`',
     "turn_timeout": "seconds, 1 to 86400",
     "max_budget_usd": "number above 0",
     "packages": "list of names",
@@ -49,6 +56,7 @@ EXAMPLES: dict[str, Any] = {
     "memory_max": "2G",
     "cpu_quota": "150%",
     "tasks_max": 512,
+    "disk_max": "20G",
     "turn_timeout": 900,
     "max_budget_usd": 0.5,
     "packages": ["ripgrep"],
@@ -93,6 +101,8 @@ def _drivers(name: str) -> list[str]:
 
     if name in NEEDS:
         return list(DRIVERS)
+    if name == "disk_max":
+        return [name for name in DRIVERS if name != "process"]
     config = AgentConfig.read({name: EXAMPLES[name]})
     return [driver.name for driver in DRIVERS.values() if not driver.cannot(config)]
 

@@ -33,8 +33,9 @@ EVERYONE = (
     "platform.claude.com:443",
 )
 
-# Connections of one agent at once; seconds to send a head, to read a refusal, to reach a host, and of silence in a tunnel.
-CONNECTIONS = 64
+# Of one agent at once: connections, and names that are looked up.
+CONNECTIONS, LOOKUPS = 64, 4
+# Seconds to send a head, to read a refusal, to reach a host, and of silence in a tunnel.
 HEAD_TIME, LINGER, CONNECT_TIME, SILENCE = 10.0, 1.0, 20.0, 900.0
 CHUNK = 64 * 1024
 
@@ -51,6 +52,7 @@ class Relay:
     allow: frozenset[str]
     traffic: Traffic = field(default_factory=Traffic)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda _: None))
+    lookups: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKUPS))
 
     @property
     def counts(self) -> Counter[str]:
@@ -75,7 +77,7 @@ class Relay:
         target = "?"
         try:
             async with asyncio.timeout(HEAD_TIME):
-                head = await read_head(reader)
+                head = await read_head(reader, self.traffic.turn)
             target = head.target[:100]
             if self.traffic.open > CONNECTIONS:
                 raise NotAllowed(f"{self.agent} already has {CONNECTIONS} connections.")
@@ -87,14 +89,15 @@ class Relay:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, no: BadRequest | NotAllowed, target: str
     ) -> None:
         self.counts["refused"] += 1
-        log.warning("%s: refused: %s", self.agent, no)
-        self.refusals.note(target, str(no), getattr(no, "entry", ""))
+        # A log that took all of them would be the agent's to fill.
+        if self.refusals.note(target, str(no), getattr(no, "entry", "")):
+            log.warning("%s: refused: %s", self.agent, no)
         writer.write(refusal(400 if isinstance(no, BadRequest) else 403, str(no)))
         writer.write_eof()
         # To close on what is unread would reset the connection, and the sentence would be lost.
         async with asyncio.timeout(LINGER):
             while await reader.read(CHUNK):
-                pass
+                await self.traffic.turn()
 
 
 async def connect(relay: Relay, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,7 +132,9 @@ async def reach(relay: Relay, target: str, writer: asyncio.StreamWriter) -> Stre
     host, port, literal = allowed(target, relay.allow)
     try:
         async with asyncio.timeout(CONNECT_TIME):
-            there = await first_of(await resolve(host, port, literal), port)
+            async with relay.lookups:
+                addresses = await resolve(host, port, literal)
+            there = await first_of(addresses, port)
     except (OSError, TimeoutError):
         relay.counts["unreachable"] += 1
         writer.write(refusal(502, f"{host}:{port} cannot be reached from the host."))
@@ -158,7 +163,7 @@ async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: 
             data = await source.read(CHUNK)
             if not data:
                 break
-            count(len(data))
+            await count(len(data))
             sink.write(data)
             await sink.drain()
     with contextlib.suppress(OSError):
@@ -192,6 +197,7 @@ async def serve(
     """
     own = [entry for entry in allow if entry not in EVERYONE]
     traffic = TRAFFIC.setdefault(agent, Traffic())
+    traffic.turns = asyncio.Lock()  # of this loop
     relay = Relay(agent, frozenset(entry.lower() for entry in allow), traffic, Refusals(tell, own))
     sock = wire.bind(path, gid)
     return await asyncio.start_unix_server(relay.serve, sock=sock, backlog=CONNECTIONS, limit=CHUNK)

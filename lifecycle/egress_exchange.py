@@ -62,7 +62,7 @@ async def _copy_answer(answer: asyncio.StreamReader, writer: asyncio.StreamWrite
             data = await answer.read(PIECE)
             if not data:
                 return
-            traffic.down(len(data))
+            await traffic.down(len(data))
             writer.write(data)
             await writer.drain()
 

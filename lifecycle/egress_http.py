@@ -6,10 +6,10 @@ Strict, because what two ends read differently is a way past the list (request s
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-MOST_HEAD = 32 * 1024
+MOST_HEAD, MOST_FIELDS = 32 * 1024, 200
 MOST_BODY = 64 * 1024 * 1024
 PIECE = 64 * 1024
 
@@ -56,14 +56,18 @@ class Head:
         return int(lengths[0])
 
 
-async def read_head(reader: asyncio.StreamReader) -> Head:
+async def read_head(reader: asyncio.StreamReader, turn: Callable[[], Awaitable[None]]) -> Head:
+    """Read at `turn`, for what reads it costs time that the daemon's other work waits for."""
     try:
         block = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
         raise BadRequest(f"A head is at most {MOST_HEAD} bytes.") from None
     if len(block) > MOST_HEAD:
         raise BadRequest(f"A head is at most {MOST_HEAD} bytes.")
+    await turn()
     first, *lines = block[:-4].split(b"\r\n")
+    if len(lines) > MOST_FIELDS:
+        raise BadRequest(f"A head has at most {MOST_FIELDS} fields.")
     if not (request := REQUEST_LINE.fullmatch(first)):
         raise BadRequest("The first line is no HTTP/1.1 request.")
     fields = []
@@ -74,11 +78,11 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     return Head((request[1] or request[3]).decode(), (request[2] or request[4]).decode(), fields)
 
 
-Count = Callable[[int], None]
+Count = Callable[[int], Awaitable[None]]
 
 
 async def copy_body(head: Head, reader: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
-    """The body, as it comes, framed anew as it was; `count` hears how long each piece of it is."""
+    """The body, as it comes, framed anew as it was; `count` hears how long each piece of it is, and when to go on."""
     length = head.length()
     if length is None:
         await _copy_chunks(reader, sink, count)
@@ -92,7 +96,7 @@ async def _copy(left: int, reader: asyncio.StreamReader, sink: asyncio.StreamWri
         if not data:
             raise ConnectionResetError("the body was cut off")
         left -= len(data)
-        count(len(data))
+        await count(len(data))
         sink.write(data)
         await sink.drain()
 
@@ -115,8 +119,11 @@ async def _copy_chunks(reader: asyncio.StreamReader, sink: asyncio.StreamWriter,
             raise ConnectionResetError("a chunk is malformed")
         sink.write(b"\r\n")
     # Trailers are read to their end and dropped.
-    while await reader.readuntil(b"\r\n") != b"\r\n":
-        pass
+    left = MOST_HEAD
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        left -= len(line)
+        if left < 0:
+            raise ConnectionResetError("the trailers are too long")
     sink.write(b"\r\n")
     await sink.drain()
 

@@ -4,6 +4,8 @@ import asyncio
 import ipaddress
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from django.conf import settings
 
@@ -12,6 +14,10 @@ AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]{1,253})|\[([0-9A-Fa-f:.]{2,45})\]):(
 CARRIERS = [
     ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96")
 ]
+
+
+# Apart from the threads that do the hive's own work: a name server that does not answer holds one for half a minute.
+RESOLVERS = ThreadPoolExecutor(32, "names")
 
 
 class NotAllowed(Exception):
@@ -64,7 +70,8 @@ async def resolve(host: str, port: int, literal: bool) -> list[str]:
     """The addresses to try. An address that the list names itself is the operator's word, whatever network it is in."""
     if literal:
         return [host]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, look_up)
     addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
     if not all(public(each) for each in addresses):
         raise NotAllowed(f"{host} is at a private address; list that address itself if you mean it.")

@@ -1,5 +1,6 @@
 """What the operator hears of an agent's way out: its traffic since the daemon began, and each refusal as an event."""
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -21,12 +22,20 @@ class Traffic:
     open: int = 0
     sent: int = 0
     received: int = 0
+    turns: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def up(self, size: int) -> None:
+    async def up(self, size: int) -> None:
         self.sent += size
+        await self.turn()
 
-    def down(self, size: int) -> None:
+    async def down(self, size: int) -> None:
         self.received += size
+        await self.turn()
+
+    async def turn(self) -> None:
+        """One piece of one of its connections in each turn of the daemon's loop, however many they are."""
+        async with self.turns:
+            await asyncio.sleep(0)
 
     def as_json(self) -> dict[str, Any]:
         hosts = {name: count for name, count in self.counts.items() if name not in ("refused", "unreachable")}
@@ -57,16 +66,17 @@ class Refusals:
         self.last: dict[str, float] = {}
         self.untold = 0
 
-    def note(self, target: str, why: str, entry: str) -> None:
-        """`entry` is what the list would have to name, '' where no entry would help."""
+    def note(self, target: str, why: str, entry: str) -> bool:
+        """Whether it is told. `entry` is what the list would have to name, '' where no entry would help."""
         now = time.monotonic()
         self.last = {target: at for target, at in self.last.items() if now - at < EACH}
         if target in self.last or len(self.last) >= TARGETS:
             self.untold += 1
-            return
+            return False
         self.last[target] = now
         self.tell({"target": target, "line": self.line(entry), "untold": self.untold, "text": self.text(why, entry)})
         self.untold = 0
+        return True
 
     def text(self, why: str, entry: str) -> str:
         more = f" {self.untold} more were refused since the last that was told." if self.untold else ""

@@ -1,13 +1,14 @@
 """What an agent has on disk: counted, so that whoever destroys it knows what goes. Nothing of it is opened."""
 
-import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import paths
+from . import paths, safe_fs
 
-MOST = 20_000  # entries that are counted: an agent decides how many there are
+# Entries that are counted, and levels that are gone down: an agent decides how many there are.
+MOST, DEEPEST = 20_000, 40
 
 
 @dataclass
@@ -32,22 +33,16 @@ def holdings(name: str) -> list[Holding]:
 
 
 def counted(what: str, root: Path) -> Holding:
-    found, newest, directories = Holding(what), 0.0, [str(root)]
-    while directories and not found.more:
-        try:
-            with os.scandir(directories.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.path)
-                    found.files += 1
-                    found.bytes += status.st_size
-                    newest = max(newest, status.st_mtime)
-                    if found.files >= MOST:
-                        found.more = True
-                        break
-        except OSError:  # it changes while we look, or is deeper than a path can say
-            continue
+    found, newest = Holding(what), 0.0
+    for path, facts in safe_fs.walk(root, DEEPEST):
+        found.files += 1
+        # A file may say that it is longer than all that was ever written to it.
+        found.bytes += min(facts.st_size, facts.st_blocks * 512)
+        newest = max(newest, facts.st_mtime)
+        if found.files >= MOST:
+            found.more = True
+            break
+        found.more |= len(path) == DEEPEST and stat.S_ISDIR(facts.st_mode)
     if newest:
         found.written_at = datetime.fromtimestamp(min(max(newest, 0), 32e9), UTC)
     return found

@@ -8,6 +8,8 @@ import ipaddress
 import os
 from collections.abc import Callable
 
+from . import room
+from .config import AgentConfig
 from .drivers import Local, driver, nixos_commands
 
 NOTHING = "no isolation at all: an agent can do whatever the daemon's user can; install bubblewrap (bin/setup) for driver bwrap"
@@ -36,7 +38,9 @@ def level(name: str) -> tuple[str, list[str]]:
 
 
 def _nixos() -> tuple[str, list[str]]:
-    return ("A", [NIX_SOCKET]) if nixos_commands.private_users() else ("C", [OLD_NIXOS, NIX_SOCKET])
+    if not nixos_commands.private_users():
+        return "C", [OLD_NIXOS, NIX_SOCKET]
+    return ("B", [*no_disk, NIX_SOCKET]) if (no_disk := _no_disk("nixos")) else ("A", [NIX_SOCKET])
 
 
 def _nspawn() -> tuple[str, list[str]]:
@@ -53,9 +57,18 @@ LEVELS: dict[str, Callable[[], tuple[str, list[str]]]] = {"nixos": _nixos, "nspa
 
 def _no_limits(name: str) -> list[str]:
     local = driver(name)
-    lacking = [LIMITS[key] for key in local.lacking()] if isinstance(local, Local) else []
+    lacking = [LIMITS[key] for key in local.lacking() if key in LIMITS] if isinstance(local, Local) else []
     mend = "run the daemon under systemd, or as root where /sys/fs/cgroup can be written to"
-    return [f"no limit on {', '.join(lacking)}: there are no cgroups for it here; {mend}"] if lacking else []
+    limits = [f"no limit on {', '.join(lacking)}: there are no cgroups for it here; {mend}"] if lacking else []
+    return [*limits, *_no_disk(name)]
+
+
+def _no_disk(name: str) -> list[str]:
+    if why := room.missing(name):
+        return [f"no limit on the disk: {why}"]
+    if not room.size(AgentConfig()):
+        return ["no limit on the disk: HIVE_AGENT_DISK_MAX is 0; set it to what each agent may fill, such as 10G"]
+    return []
 
 
 def needs_trust(letter: str) -> bool:

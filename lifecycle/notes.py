@@ -7,7 +7,6 @@ one name is listed as what it is and not opened.
 import contextlib
 import os
 import stat
-from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -42,29 +41,11 @@ def listing(name: str) -> tuple[list[Note], bool]:
 
 
 def walked(name: str) -> Iterator[Note]:
-    """Level by level, each directory by its descriptor and never through a link."""
-    waiting: deque[tuple[str, ...]] = deque([()])
-    while waiting:
-        parts = waiting.popleft()
-        with contextlib.suppress(OSError), _directory(name, parts) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                facts = entry.stat(follow_symlinks=False)
-                path = (*parts, entry.name)
-                if not stat.S_ISDIR(facts.st_mode):
-                    yield _note(path, facts)
-                elif len(path) < DEEPEST:
-                    waiting.append(path)
-                else:
-                    yield _note(path, facts, "a directory too deep to be shown")
-
-
-@contextlib.contextmanager
-def _directory(name: str, parts: tuple[str, ...]) -> Iterator[int]:
-    with contextlib.ExitStack() as stack:
-        fd = stack.enter_context(safe_fs.opened(paths.state_dir(name), safe_fs.DIRECTORY))
-        for part in parts:
-            fd = stack.enter_context(safe_fs.opened(part, safe_fs.DIRECTORY, fd))
-        yield fd
+    for path, facts in safe_fs.walk(paths.state_dir(name), DEEPEST):
+        if not stat.S_ISDIR(facts.st_mode):
+            yield _note(path, facts)
+        elif len(path) >= DEEPEST:
+            yield _note(path, facts, "a directory too deep to be shown")
 
 
 def _note(path: tuple[str, ...], facts: os.stat_result, what: str = "") -> Note:

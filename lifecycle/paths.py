@@ -42,6 +42,11 @@ def workspace_dir(name: str) -> Path:
     return home_dir(name) / "workspace"
 
 
+def image(name: str) -> Path:
+    """The file whose file system holds all that the agent writes (room.py)."""
+    return settings.HIVE_STATE_DIR / "rooms" / f"{name}.img"
+
+
 def applied_dir(name: str) -> Path:
     """What was approved, as the host wrote it."""
     return settings.HIVE_STATE_DIR / "applied" / name

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import stat
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,34 @@ def _contents(fd: int, name: str, most: int) -> bytes:
     if len(data) > most:
         raise Unsafe(f"{name!r} is longer than {most} bytes.")
     return data
+
+
+# ---- walking ----------------------------------------------------------------------------------------------------------
+
+
+def walk(root: Path, deepest: int) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
+    """The names that lead to each entry below, and what it is; level by level, and no more than `deepest` of them.
+
+    What changes or closes meanwhile is left out.
+    """
+    waiting: deque[tuple[str, ...]] = deque([()])
+    while waiting:
+        parts = waiting.popleft()
+        with contextlib.suppress(OSError), _below(root, parts) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                facts, names = entry.stat(follow_symlinks=False), (*parts, entry.name)
+                if stat.S_ISDIR(facts.st_mode) and len(names) < deepest:
+                    waiting.append(names)
+                yield names, facts
+
+
+@contextlib.contextmanager
+def _below(root: Path, parts: tuple[str, ...]) -> Iterator[int]:
+    with contextlib.ExitStack() as stack:
+        fd = stack.enter_context(opened(root, DIRECTORY))
+        for part in parts:
+            fd = stack.enter_context(opened(part, DIRECTORY, fd))
+        yield fd
 
 
 # ---- giving -----------------------------------------------------------------------------------------------------------

@@ -6,13 +6,11 @@ It is made where only the host can write and then handed over whole; the host ne
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import git
-from django.conf import settings
 
 from . import names, paths, safe_fs
 from .applied import ALONE, store
@@ -38,6 +36,7 @@ EXAMPLES: dict[str, Any] = {
     "memory_max": "2G",
     "cpu_quota": "150%",
     "tasks_max": 512,
+    "disk_max": "20G",
     "turn_timeout": 1800,
     "max_budget_usd": 2.5,
     "packages": ["jq"],
@@ -50,7 +49,8 @@ def seed(name: str, uid: int, wanted: str = "agent.toml", applied: str = "") -> 
     with safe_fs.opened(paths.config_dir(name), safe_fs.DIRECTORY) as place:
         if ".git" in os.listdir(place):
             return
-        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=settings.HIVE_STATE_DIR))
+        # In the same file system; the manager sees it there, but it is not in it before it is given.
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=paths.proposed_dir()))
         try:
             _make(made, wanted, text(name, wanted, applied))
             safe_fs.give(made, uid)
@@ -59,12 +59,12 @@ def seed(name: str, uid: int, wanted: str = "agent.toml", applied: str = "") -> 
                 with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
                     os.rename(made / entry, entry, dst_dir_fd=place)
         finally:
-            shutil.rmtree(made)
+            safe_fs.purge(made)
 
 
 def sweep() -> None:
     """At the daemon's start: what a killed one left half made."""
-    for left in settings.HIVE_STATE_DIR.glob(f"{PREFIX}*"):
+    for left in paths.proposed_dir().glob(f"{PREFIX}*"):
         safe_fs.purge(left)
 
 

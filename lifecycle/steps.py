@@ -19,7 +19,7 @@ from broker.events import publish
 from broker.models import Lease, Mailbox, Message
 from broker.wire import Refused
 
-from . import drivers, paths, pool, repos, safe_fs
+from . import drivers, paths, pool, repos, room, safe_fs
 from .drivers import Driver, DriverError, Spec
 from .models import Container
 
@@ -190,6 +190,9 @@ def purge(row: Container, driver: Driver) -> Result:
         for box in Mailbox.objects.filter(pk=row.name):
             box.close(f"{row.name} was destroyed and purged")
     removed = row.purged or []
+    at(row, "giving back its part of the disk", purged=removed)
+    if done := room.remove(room.of(row.name)):
+        removed.append(done.as_json())
     for place in paths.purged(row.name, row.role):
         at(row, f"removing {place.parent.name}/{place.name}", purged=removed)
         if done := safe_fs.purge(place):
@@ -249,4 +252,4 @@ def exit_words(code: int | None) -> str:
 def tail(row: Container, driver: Driver) -> str:
     """The end of its log, to stand in an error."""
     words = driver.logs(row.name, most=TAIL)[0].strip()
-    return f" The end of its log: {words}" if words else " It wrote nothing."
+    return room.complaint(row.name) + (f" The end of its log: {words}" if words else " It wrote nothing.")

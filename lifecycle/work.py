@@ -13,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
 from broker.events import publish
 
-from . import drivers, pool, repos, steps
+from . import drivers, pool, repos, room, steps
+from .config import AgentConfig
 from .drivers import DriverError
 from .models import Container
 
@@ -39,9 +41,21 @@ _ticking = threading.Lock()
 
 def start() -> dict[str, list[str]]:
     """The daemon begins: take up its workers and reconcile."""
+    rooms()
     repos.sweep()
     pool.start(steps.carry_out)
     return reconcile_all()
+
+
+def rooms() -> None:
+    """What the host has forgotten of the agents' file systems, and the one that the manager shares with us."""
+    for words in room.furnish_all(list(Container.objects.values_list("name", flat=True))):
+        log.error("the files of an agent cannot be had: %s", words)
+    try:
+        bounded = settings.HIVE_DRIVER and not room.missing(settings.HIVE_DRIVER)
+        room.furnish(room.of_proposed(), room.size(AgentConfig()) if bounded else 0)
+    except OSError as error:
+        log.error("the proposed repositories cannot be had: %s", error)
 
 
 def stop() -> None:
@@ -126,6 +140,7 @@ def look_at(row: Container) -> None:
 
 def keep_running(row: Container) -> None:
     if runs(row):
+        drivers.driver(row.driver).trim(row.name)
         if row.status != Container.Status.RUNNING and steps.said_hello(row.name, row.now()):
             steps.settle(row, {"status": Container.Status.RUNNING, "error": "", "retry_at": None})
         if row.due:
@@ -165,7 +180,8 @@ def died(row: Container) -> None:
     now = timezone.now()
     good = status.started_at is not None and (now - status.started_at).total_seconds() >= GOOD_RUN
     deaths = [*([] if good else row.deaths), now.timestamp()][-2 * GIVE_UP :]
-    result: dict[str, Any] = {"deaths": deaths, "error": f"It ended {steps.exit_words(status.exit_code)}."}
+    full = room.complaint(row.name)
+    result: dict[str, Any] = {"deaths": deaths, "error": f"It ended {steps.exit_words(status.exit_code)}.{full}"}
     if sum(death > time.time() - GOOD_RUN for death in deaths) >= GIVE_UP:
         words = f"It ended {GIVE_UP} times within {GOOD_RUN // 60} minutes, the last time {steps.exit_words(status.exit_code)}."
         result = {"deaths": deaths, **steps.failed(words + steps.tail(row, driver)), "retry_at": None}

@@ -93,6 +93,7 @@ in
     memoryMax = orSilent (word "size") "The most memory it may use: bytes, or with K, M, G, T.";
     cpuQuota = orSilent (word "percent") "The most CPU time: 100% is one CPU.";
     tasksMax = orSilent types.ints.positive "The most processes and threads.";
+    diskMax = orSilent (word "size") "The most that its files may take of the disk: bytes from 64M, or with K, M, G, T.";
     turnTimeout = orSilent (types.ints.between 1 86400) "Seconds after which a turn is ended.";
     maxBudgetUsd = orSilent types.numbers.positive "US dollars that one turn may cost, by claude's own count.";
     packages = listed (types.either types.package types.str) [

@@ -7,6 +7,7 @@
   memoryMax = "memory_max";
   cpuQuota = "cpu_quota";
   tasksMax = "tasks_max";
+  diskMax = "disk_max";
   turnTimeout = "turn_timeout";
   maxBudgetUsd = "max_budget_usd";
   packages = "packages";

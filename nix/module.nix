@@ -56,6 +56,7 @@ let
     HIVE_AGENT_MEMORY_MAX = cfg.agents.limits.memoryMax;
     HIVE_AGENT_CPU_QUOTA = cfg.agents.limits.cpuQuota;
     HIVE_AGENT_TASKS_MAX = toString cfg.agents.limits.tasksMax;
+    HIVE_AGENT_DISK_MAX = cfg.agents.limits.diskMax;
   };
 
   # What root would not be missed: neither driver needs them. An agent of driver bwrap is the daemon's child, so
@@ -163,6 +164,7 @@ in
       memoryMax = default (types.strMatching "[0-9]{1,12}[KMGT]?") "4G" "Memory of an agent that does not say otherwise.";
       cpuQuota = default (types.strMatching "[0-9]{1,5}%") "200%" "CPU time of such an agent: 100% is one CPU.";
       tasksMax = default types.ints.positive 2048 "Processes and threads of such an agent.";
+      diskMax = default (types.strMatching "[0-9]{1,12}[KMGT]?") "10G" "Disk of such an agent; 0 for no limit.";
     };
 
     url = orNone types.str "Where people reach the dashboard, for links to it, if not at listen and port.";
@@ -249,7 +251,12 @@ in
         "systemd-tmpfiles-setup.service"
       ];
       # The system's own nixos-container (the module of NixOS configures it), nix, systemctl and journalctl.
-      path = [ "/run/current-system/sw" ];
+      # And what makes and mounts each agent's part of the disk.
+      path = [
+        "/run/current-system/sw"
+        pkgs.e2fsprogs
+        pkgs.util-linux
+      ];
       environment = {
         HOME = cfg.stateDir;
         XDG_CACHE_HOME = "/var/cache/hyperhive";

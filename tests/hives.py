@@ -50,6 +50,8 @@ class Hive:
             "HIVE_BIND": f"127.0.0.1:{self.port}",
             "HIVE_MANAGER_PORT": str(free_port()),
             "HIVE_AGENT_PORTS": "",
+            # Nothing mounted, so that whatever a test leaves behind can be removed.
+            "HIVE_AGENT_DISK_MAX": "0",
             "HIVE_MODEL_URL": model_url,
             **environment,
         }
@@ -113,6 +115,8 @@ class Hive:
         alive = [pid for pid in _below(1) if str(self.root) in _command(pid)]
         for pid in alive:
             os.kill(pid, signal.SIGKILL)
+        for place in sorted(mounted(self.root), reverse=True):
+            subprocess.run(["umount", "--lazy", place], check=True)
         shutil.rmtree(self.root, ignore_errors=True)
         assert not alive, f"still running after the hive was closed: {alive}"
 
@@ -157,6 +161,12 @@ class Hive:
         """The pids below an agent's first process whose command line has `word`."""
         inner = self.agent(name)["pid"]
         return [pid for pid in _below(inner) if word in _command(pid)] if inner else []
+
+
+def mounted(root: Path) -> list[str]:
+    """What a hive that was given a limit on the disk leaves behind."""
+    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [place for place in places if place.startswith(f"{root}/")]
 
 
 def _below(pid: int) -> list[int]:

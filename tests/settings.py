@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 os.environ["HIVE_STATE_DIR"] = tempfile.mkdtemp(prefix="hive-tests-")
+# Nothing is mounted but where a test asks for it.
+os.environ["HIVE_AGENT_DISK_MAX"] = "0"
 os.environ["HIVE_RUNTIME_DIR"] = os.environ["HIVE_STATE_DIR"] + "/run"
 
 from hyperhive.settings import *  # noqa: E402, F403

@@ -62,6 +62,8 @@ class TemporaryHive:
             "HIVE_STATE_DIR": str(self.state),
             "HIVE_RUNTIME_DIR": str(self.runtime),
             "HIVE_MODEL_URL": self.model_url,
+            # Nothing mounted: when it is over, one directory is all that has to go.
+            "HIVE_AGENT_DISK_MAX": "0",
         }  # fmt: skip
 
     @property

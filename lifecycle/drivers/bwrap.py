@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from lifecycle import paths
+from lifecycle import paths, room
 
 from . import inside
 from .cgroups import cgroups, limits
@@ -50,11 +50,12 @@ class Bwrap(Local):
         return [key for key in super().lacking() if key != "tasks_max"]
 
     def _bounded(self, spec: Spec) -> list[str]:
-        """Without a cgroup the kernel can still count processes: of this user, in this user namespace (getrlimit(2))."""
-        if "pids" in cgroups().able:
-            return []
-        most = limits(spec.config).tasks
-        return ["prlimit", f"--nproc={most}:{most}", "--"]
+        """getrlimit(2). Without a cgroup the kernel can still count processes: of this user, in this user namespace."""
+        most, longest = limits(spec.config).tasks, room.size(spec.config)
+        tasks = [] if "pids" in cgroups().able else [f"--nproc={most}:{most}"]
+        # Of one file. Its log is the host's, and lies in no room.
+        length = [f"--fsize={longest}:{longest}"] if longest else []
+        return ["prlimit", *tasks, *length, "--"] if tasks or length else []
 
     def _make_places(self, spec: Spec) -> None:
         super()._make_places(spec)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from lifecycle import paths
-from lifecycle.config import AgentConfig
+from lifecycle.config import AgentConfig, bytes_of
 
 from .spec import DriverError
 
@@ -32,7 +32,6 @@ SLICE = "hive-agents.slice"
 # Becomes the command once it is in the cgroup, so that nothing of the agent was ever outside.
 JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
 PERIOD = 100_000  # microseconds
-UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # Seconds that the kernel gets to clear away what was killed, and systemd to answer.
 CLEARING, PATIENCE = 10.0, 20.0
 
@@ -45,9 +44,8 @@ class Limits(NamedTuple):
 
 def limits(config: AgentConfig) -> Limits:
     memory = config.memory_max or settings.HIVE_AGENT_MEMORY_MAX
-    size = int(memory.rstrip("KMGT")) * UNITS.get(memory[-1], 1)
     cpu = int((config.cpu_quota or settings.HIVE_AGENT_CPU_QUOTA).rstrip("%"))
-    return Limits(size, max(1, cpu), config.tasks_max or settings.HIVE_AGENT_TASKS_MAX)
+    return Limits(bytes_of(memory), max(1, cpu), config.tasks_max or settings.HIVE_AGENT_TASKS_MAX)
 
 
 class Cgroups(ABC):

@@ -80,6 +80,10 @@ class Driver(ABC):
         """'' when every setting can take effect here, else a sentence that names those that cannot."""
         return ""
 
+    def trim(self, name: str) -> bool:
+        """Begin its log anew before it fills the disk, and whether that was done: asked every two seconds while it runs."""
+        return False
+
     def known_to_fail(self, spec: Spec) -> str:
         """Why this very configuration failed before, so that nobody tries it again by himself; '' when it did not."""
         return ""

@@ -1,5 +1,6 @@
 """What nspawn, bwrap and process share: an agent is one process tree here, started by launch.py and kept by run.json."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -14,11 +15,12 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 
-from lifecycle import cli, paths, safe_fs
+from lifecycle import cli, paths, room, safe_fs
 from lifecycle.config import AgentConfig
 
 from .cgroups import cgroups, limits
 from .driver import GRACE, LOG_PAGE, Driver
+from .launch import LOG_MOST
 from .run import Run, attach
 from .spec import DriverError, Spec, Status
 
@@ -47,7 +49,11 @@ class Local(Driver):
 
     def lacking(self) -> list[str]:
         """The limits that cannot take effect on this machine."""
-        return cgroups().lacking()
+        return [*cgroups().lacking(), *(["disk_max"] if room.missing(self.name) else [])]
+
+    def room(self, spec: Spec) -> int:
+        """Bytes that its files may take together; 0 for no limit."""
+        return 0 if "disk_max" in self.lacking() else room.size(spec.config)
 
     # ---- the verbs
 
@@ -116,6 +122,16 @@ class Local(Driver):
             return "", 0
         return data.decode(errors="replace"), begin + len(data)
 
+    def trim(self, name: str) -> bool:
+        """The end of what was said is put aside, as launch.py does at a start; who writes it appends, so at its new end."""
+        with contextlib.suppress(FileNotFoundError), open(self.run(name).place / "log", "r+b") as log:
+            if os.fstat(log.fileno()).st_size > LOG_MOST:
+                log.seek(-LOG_PAGE, os.SEEK_END)
+                (self.run(name).place / "log.1").write_bytes(log.read(LOG_PAGE))
+                log.truncate(0)
+                return True
+        return False
+
     def wait(self, name: str, seconds: float) -> Status:
         """Its status once it has ended, or after that many seconds."""
         run = self.run(name)
@@ -140,6 +156,7 @@ class Local(Driver):
             made_of.append(cli_version())
         if cgroups().able:
             made_of.append(limits(spec.config))
+        made_of.append(self.room(spec))
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _clear(self, run: Run) -> None:
@@ -149,6 +166,7 @@ class Local(Driver):
                 cgroups().end(run.place.name)
 
     def _make_places(self, spec: Spec) -> None:
+        room.furnish(room.of(spec.name), self.room(spec))
         for place in paths.owned_by_agent(spec.name):
             safe_fs.give(place, self.owner(spec))
         for place in (paths.run_dir(spec.name), paths.applied_dir(spec.name)):

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from broker.wire import Refused
-from lifecycle import flakes, paths, safe_fs
+from lifecycle import flakes, paths, room, safe_fs
 from lifecycle.config import AgentConfig
 
 from . import nixos_commands as commands
@@ -36,7 +36,7 @@ SWITCH = 600.0
 GENERATIONS = "+5"
 LARGEST = 256 * 1024
 # What the host itself acts on of a configuration; all else is the harness's.
-HOST_KEYS = ("memory_max", "cpu_quota", "tasks_max", "egress")
+HOST_KEYS = ("memory_max", "cpu_quota", "tasks_max", "disk_max", "egress")
 
 
 class Nixos(Driver):
@@ -122,6 +122,8 @@ class Nixos(Driver):
             raise DriverError(missing)
         owner = self.owner(spec)
         try:
+            most = 0 if room.missing(self.name) else room.size(self._limits(spec))
+            room.furnish(room.of(spec.name), most)
             for place in paths.owned_by_agent(spec.name):
                 safe_fs.give(place, owner)
             for place in (paths.run_dir(spec.name), paths.applied_dir(spec.name)):

@@ -12,7 +12,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from lifecycle import paths
+from lifecycle import paths, room
 from lifecycle.config import AgentConfig
 
 from . import inside
@@ -58,8 +58,10 @@ class Nspawn(Local):
         variables = [f"--setenv={name}={value}" for name, value in env.items()]
         scratch = [f"--tmpfs={place}:mode=1777,size={size}" for place, size in inside.SCRATCH.items()]
         payload = spec.command or (python(), *HARNESS)
+        # Of one file. Its log is the host's, and lies in no room.
+        longest = [f"--rlimit=RLIMIT_FSIZE={most}"] if (most := room.size(spec.config)) else []
         return [
-            *monitored("inner"), *walls, *variables, *scratch, *(_flag(bind) for bind in binds(spec)),
+            *monitored("inner"), *walls, *longest, *variables, *scratch, *(_flag(bind) for bind in binds(spec)),
             "--chdir=/", "--", INIT, "--", *payload,
         ]  # fmt: skip
 

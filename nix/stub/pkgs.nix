@@ -31,6 +31,7 @@ let
     "nodejs"
     "ripgrep"
     "util-linux"
+    "e2fsprogs"
   ];
 
   environment =

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,16 @@ def test_a_crash_before_the_rows_are_dropped_loses_none() -> None:
 def test_an_agent_within_its_budget_is_left_alone() -> None:
     stream(Agent.objects.create(name="scout"), 10)
     assert archive.over_budget() == []
+
+
+def test_the_files_have_a_budget_too_and_the_oldest_days_go_first(settings: Any) -> None:
+    agent = Agent.objects.create(name="scout")
+    archive.folder("scout").mkdir(parents=True)
+    for day in range(1, 6):
+        (archive.folder("scout") / f"2020-01-0{day}.jsonl.gz").write_bytes(os.urandom(1 << 16))
+    settings.HIVE_EVENTS_FILES_BYTES = 3 * (1 << 16)
+    stream(agent, 120)
+    brought_within()
+    days = sorted(path.name[:10] for path in archive.folder("scout").iterdir())
+    assert days[0] > "2020-01-02"
+    assert "2020-01-05" in days

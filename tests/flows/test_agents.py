@@ -1,11 +1,13 @@
 """An agent's life as the operator drives it from the command line."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hyperhive.demo.rules import Rule, Use
+from lifecycle import room
 from lifecycle.drivers import DRIVERS
 from tests.hives import Hive, until
 
@@ -36,9 +38,11 @@ def says(here: Hive, word: str, name: str = "scout") -> None:
 def test_spawn_stop_start_restart_kill_destroy_spawn_purge(hive: Callable[..., Hive], driver: str) -> None:
     if missing := DRIVERS[driver].probe():
         pytest.skip(f"an agent's whole life in {driver}: {missing}")
-    here = hive(*rules(), driver=driver)
+    here = hive(*rules(), driver=driver, HIVE_AGENT_DISK_MAX="256M")
     here.idle("hm1nd")
     done(here, "spawn", "scout")
+    bounded = os.path.ismount(here.state / "homes/scout")
+    assert bounded != bool(room.probe())
     says(here, "note")
     note = here.state / "agents/scout/state/note.txt"
     assert note.read_text() == "kept\n"
@@ -66,6 +70,8 @@ def test_spawn_stop_start_restart_kill_destroy_spawn_purge(hive: Callable[..., H
     for part in ("agents/scout", "homes/scout", "applied/scout", "run/scout"):
         assert part in printed, "a purge lists what it removed"
         assert not (here.state / part).exists()
+    assert ("rooms/scout.img" in printed) == bounded
+    assert not (here.state / "rooms/scout.img").exists()
     assert [row["name"] for row in here.json("list")["agents"]] == ["hm1nd"]
     done(here, "spawn", "scout")
     assert not note.exists(), "who is spawned after a purge finds nothing"

@@ -53,7 +53,7 @@ def told(here: Hive) -> list[str]:
 @pytest.mark.parametrize("driver", ["bwrap", "process"])
 def test_a_commit_is_asked_for_approved_applied_rolled_back(hive: Callable[..., Hive], driver: str, model: Any) -> None:
     place = "/agents/scout/config"
-    here = hive(driver=driver)
+    here = hive(driver=driver, HIVE_AGENT_DISK_MAX="256M")
     if driver == "process":
         place = str(here.state / "proposed/scout/config")
     model.rules.extend(rules(place))

@@ -46,7 +46,7 @@ def test_every_check_has_something_to_say_and_a_fix_for_what_is_to_be_mended(set
     result = doctor.examine(running=False)
     assert not result["ok"]
     assert {one["check"].split()[0] for one in result["checks"]} == {
-        "driver", "isolation", "claude", "git", "nix", "cgroups", "ports", "disk", "clock", "state",
+        "driver", "isolation", "claude", "git", "nix", "cgroups", "disk_max", "ports", "disk", "clock", "state",
     }  # fmt: skip
     assert all(one["fix"] for one in result["checks"] if one["state"] == MEND)
 
@@ -89,6 +89,25 @@ def test_git_is_needed_and_not_an_old_one(monkeypatch, said, what):
 def test_a_version_with_odd_parts_is_read_all_the_same(monkeypatch):
     monkeypatch.setattr(doctor, "_said", lambda *argv: "git version 2.50.0.windows.1")
     assert to_mend(doctor.of_git) == []
+
+
+def test_where_agents_can_fill_the_disk_it_says_why_and_who(settings, monkeypatch, place):
+    monkeypatch.setattr(doctor.room, "missing", lambda driver: "")
+    assert found(doctor.of_rooms)[0].fix == "set HIVE_AGENT_DISK_MAX to what each agent may fill, such as 10G"
+    settings.HIVE_AGENT_DISK_MAX = "20G"
+    assert found(doctor.of_rooms) == [
+        Finding("disk_max", OK, "each agent may fill 20.0 GiB of the disk, if it is not told otherwise")
+    ]
+    (place / "homes" / "old" / "workspace").mkdir(parents=True)
+    assert "held to none: old" in found(doctor.of_rooms)[1].found
+    (place / "rooms").mkdir()
+    with open(place / "rooms" / "new.img", "wb") as file:
+        file.truncate(1 << 43)
+    assert "agents may fill 8192.0 GiB in all, of a disk that has" in found(doctor.of_rooms)[1].found
+    monkeypatch.setattr(doctor.room, "missing", lambda driver: "only root can: start the daemon as root")
+    assert found(doctor.of_rooms)[0] == Finding(
+        "disk_max", NOTE, "agents can fill the disk: only root can", "start the daemon as root"
+    )
 
 
 def test_without_cgroups_there_are_no_limits_and_it_says_so(monkeypatch):

@@ -159,7 +159,8 @@ def test_each_agents_files_are_its_own(agent):
     assert paths.state_dir("one").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_level_is_b_and_says_what_is_missing(places, monkeypatch):
+def test_the_level_is_b_and_says_what_is_missing(places, monkeypatch, settings):
+    settings.HIVE_AGENT_DISK_MAX = "10G"
     letter, missing = isolation.level("bwrap")
     assert letter == "B"
     assert any("no limit" in point for point in missing) == bool(driver.lacking())

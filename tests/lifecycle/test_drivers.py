@@ -218,6 +218,19 @@ def test_the_lock_alone_is_enough_to_find_and_end_it(driver, agent):
     assert holders(paths.run_dir("scout") / "run.lock") == []
 
 
+def test_a_log_that_grows_too_long_is_begun_anew_while_it_goes_on(driver, agent):
+    words = "head -c 9000000 /dev/zero | tr '\\0' x; echo ready; while :; do sleep 0.1; echo on; done"
+    begun(driver, agent(words))
+    log = paths.run_dir("scout") / "log"
+    until(lambda: log.stat().st_size > 9_000_000)
+    assert driver.trim("scout")
+    until(lambda: "on" in driver.logs("scout", 0)[0])
+    assert log.stat().st_size < 100_000
+    assert "xxx" in log.with_name("log.1").read_text()
+    assert not driver.trim("scout")
+    assert "on" in driver.logs("scout")[0]
+
+
 def test_its_log_is_read_in_pages_and_from_its_end(driver, agent):
     begun(driver, agent("seq 1 2000"))
     driver.wait("scout", 10)

@@ -5,7 +5,9 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import stat
+import threading
 
 import pytest
 
@@ -91,14 +93,35 @@ async def test_what_is_not_listed_is_refused_with_a_sentence(places, caplog, tar
     "address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"]
 )
 async def test_a_listed_name_at_a_private_address_is_refused(places, monkeypatch, address):
-    async def getaddrinfo(*_args, **_kwargs):
+    def getaddrinfo(*_args, **_kwargs):
         return [(0, 0, 0, "", ("93.184.216.34", 443)), (0, 0, 0, "", (address, 443))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with relay(places, "rebind.example") as path:
         answer = await ask(path, b"CONNECT rebind.example:443 HTTP/1.1\r\n\r\n")
     assert b"403" in answer[:20]
     assert b"private address" in answer
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_nothing_but_its_agent(places, monkeypatch):
+    asked, first, answer, loop = [], asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def getaddrinfo(*_args, **_kwargs):
+        asked.append(1)
+        loop.call_soon_threadsafe(first.set)
+        answer.wait(20)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with relay(places, "slow.example") as path, contextlib.AsyncExitStack() as stack:
+        for _ in range(40):
+            _, writer = await stack.enter_async_context(dialled(path))
+            writer.write(b"CONNECT slow.example:443 HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(5):
+            await first.wait()
+            await asyncio.to_thread(str)
+        assert len(asked) <= egress.LOOKUPS
+        answer.set()
 
 
 def test_only_the_internet_at_large_is_public():
@@ -415,6 +438,17 @@ async def test_refusals_are_counted_and_logged(places, caplog):
         server.close()
     assert relay_.counts["refused"] == 1
     assert "scout: refused: evil.example:443 is not on the list" in caplog.text
+
+
+async def test_a_flood_of_refusals_is_a_few_lines_of_the_log(places, caplog):
+    logging.getLogger("hive").propagate = True
+    try:
+        async with relay(places) as path:
+            for _ in range(50):
+                assert b"403" in await ask(path, b"CONNECT evil.example:443 HTTP/1.1\r\n\r\n")
+    finally:
+        logging.getLogger("hive").propagate = False
+    assert 0 < caplog.text.count("evil.example:443 is not on the list") < 5
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lifecycle import flakes, paths, pool, steps, work
+from lifecycle import flakes, paths, pool, room, steps, work
 from lifecycle.drivers import DRIVERS, DriverError, nixos_build
 from lifecycle.drivers import nixos_commands as commands
 from lifecycle.drivers import nixos_files as files
@@ -163,14 +163,33 @@ def test_two_agents_have_no_user_in_common(nixos):
     assert abs(one.host_uid - two.host_uid) >= 65536
 
 
+@pytest.mark.root
+@pytest.mark.skipif(bool(room.probe()), reason=f"a container's part of the disk: {room.probe()}")
+def test_its_files_are_a_part_of_the_disk_where_the_host_can_mount_one(nixos, settings, monkeypatch):
+    monkeypatch.setattr(room, "HOST", "/proc/self/ns/mnt")
+    settings.HIVE_AGENT_DISK_MAX = "64M"
+    row = spawned()
+    facts = os.statvfs(paths.workspace_dir("iris"))
+    assert facts.f_blocks * facts.f_frsize < 64 << 20
+    assert paths.workspace_dir("iris").stat().st_uid == row.host_uid
+    row.destroy(purge=True)
+    done(row)
+    assert not os.path.ismount(paths.home_dir("iris"))
+
+
 def test_the_manager_is_given_the_proposed_repositories(nixos):
     row = Container.ensure_manager()
     done(row)
     assert f"--bind={paths.proposed_dir()}:/agents" in conf(nixos, "hm1nd")
 
 
-def test_an_older_nixos_gives_no_users_of_its_own_and_the_level_says_so(nixos):
-    assert level("nixos")[0] == "A"
+def test_an_older_nixos_gives_no_users_of_its_own_and_the_level_says_so(nixos, settings, monkeypatch):
+    assert level("nixos")[0] == "B", "without a limit on the disk"
+    monkeypatch.setattr(room, "HOST", "/proc/self/ns/mnt")
+    settings.HIVE_AGENT_DISK_MAX = "10G"
+    assert level("nixos")[0] == ("B" if room.probe() else "A")
+    monkeypatch.setattr(room, "HOST", "/proc/0/ns/mnt")
+    assert "the daemon cannot enter" in level("nixos")[1][0]
     (nixos.state / "container-start").write_text("# knows nothing of them\n")
     commands.private_users.cache_clear()
     letter, missing = level("nixos")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lifecycle import isolation, paths, safe_fs
+from lifecycle import isolation, paths, room, safe_fs
 from lifecycle.drivers import DRIVERS, DriverError
 from lifecycle.drivers.cgroups import ROOT, Nothing, cgroups
 from lifecycle.drivers.launch import identity
@@ -228,8 +228,12 @@ def test_nspawn_that_is_asked_to_end_asks_its_agent(agent):
 # ---- the level
 
 
-def test_with_limits_the_level_is_a_and_without_b(places, monkeypatch):
-    assert isolation.level("nspawn") == ("A", []) or cgroups().lacking()
+def test_with_limits_the_level_is_a_and_without_b(places, monkeypatch, settings):
+    letter, missing = isolation.level("nspawn")
+    assert letter == "B"
+    assert any("no limit on the disk" in point for point in missing)
+    settings.HIVE_AGENT_DISK_MAX = "10G"
+    assert isolation.level("nspawn") == ("A", []) or cgroups().lacking() or room.probe()
     monkeypatch.setattr("lifecycle.drivers.local.cgroups", Nothing)
     letter, missing = isolation.level("nspawn")
     assert letter == "B"

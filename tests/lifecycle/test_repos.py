@@ -82,7 +82,7 @@ def test_what_is_there_is_left_alone(config):
 
 def test_a_seed_that_a_crash_cut_short_is_made_again(config, places):
     (config / "agent.toml").write_text("half of it")
-    left = places / "state" / ".seed.abc"
+    left = paths.proposed_dir() / ".seed.abc"
     left.mkdir()
     seed.sweep()
     assert not left.exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lifecycle import paths
+from lifecycle import paths, room
 from lifecycle.drivers import DRIVERS
 from lifecycle.drivers.cgroups import Directories, Limits, cgroups
 from tests.lifecycle.conftest import until
@@ -35,8 +35,9 @@ import os, sys, time, pathlib
 os.environ["DJANGO_SETTINGS_MODULE"] = "hyperhive.settings"
 os.environ["HIVE_STATE_DIR"], os.environ["HIVE_RUNTIME_DIR"] = "/var/hive", "/run/hive-test"
 pathlib.Path("/var/hive").mkdir(mode=0o711, exist_ok=True)
+os.environ.setdefault("HIVE_AGENT_DISK_MAX", "0")
 import django; django.setup()
-from lifecycle import paths
+from lifecycle import paths, room
 from lifecycle.drivers import DRIVERS, Spec, DriverError, choose
 from lifecycle.drivers.cgroups import cgroups
 import json
@@ -64,6 +65,7 @@ def inside() -> Iterator[Callable[..., str]]:
 
     places = {PROJECT, Path(sys.prefix), Path(sys.base_prefix), Path("/etc/alternatives")}
     binds = [f"--bind-ro={place}" for place in sorted(places) if not place.is_relative_to("/usr")]
+    binds += [f"--bind={device}" for device in sorted(Path("/dev").glob("loop*"))]
     argv = [*BOOT, f"--machine={paths.unit(name)}", *binds, "--", "--unit=basic.target", "--show-status=no"]
     nspawn = psutil.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=join
@@ -141,3 +143,29 @@ print(len(payload()))
 def test_its_scope_alone_is_enough_to_refuse_a_second_and_to_end_it(inside, ask):
     assert ask(FORGOTTEN).split() == ["refused", "True", "0"]
     assert "scope" not in inside("systemctl", "list-units", "--plain", "--no-legend", "hive-*-scout.scope")
+
+
+# ---- an agent's part of the disk
+
+UNIT = PROJECT / "docs" / "systemd" / "hyperhive.service"
+# What forbids something. The checkout may lie below /tmp, which PrivateTmp= would hide.
+HARD = ("NoNew", "Protect", "Lock", "Restrict", "SystemCall", "CapabilityBounding")
+ROOM = """
+room.furnish(room.of("scout"), 64 << 20)
+note = paths.state_dir("scout") / "note"
+print(note.read_text() if note.exists() else "nothing")
+note.write_text("what the first one wrote")
+"""
+
+
+@pytest.mark.skipif(bool(room.probe()), reason=f"a room made by a hardened unit: {room.probe()}")
+def test_a_hardened_unit_mounts_an_agents_part_where_systemd_has_it_and_the_next_one_finds_it(inside):
+    lines = [line for line in UNIT.read_text().splitlines() if line.startswith(HARD) and "Restart" not in line]
+    script = f"import sys; sys.path.insert(0, {str(PROJECT)!r}){PRELUDE}{ROOM}".replace("/var/hive", "/var/lib/hive")
+    command = ["systemd-run", "--quiet", "--wait", "--pipe", "--property=StateDirectory=hive"]
+    command += [f"--property={line}" for line in lines]
+    assert len(lines) > 12
+    assert inside(*command, sys.executable, "-c", script, "bwrap") == "nothing"
+    assert inside("grep", "-c", " /var/lib/hive/.* ext4 rw,nosuid,nodev", "/proc/1/mounts") == "2"
+    assert inside(*command, sys.executable, "-c", script, "bwrap") == "what the first one wrote"
+    inside("umount", "/var/lib/hive/agents/scout/state", "/var/lib/hive/homes/scout")

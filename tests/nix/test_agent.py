@@ -88,6 +88,7 @@ SAID = {
     "memory_max": "2G",
     "cpu_quota": "150%",
     "tasks_max": 64,
+    "disk_max": "2G",
     "turn_timeout": 900,
     "max_budget_usd": 1.5,
     "packages": ["jq"],

@@ -17,7 +17,7 @@ from .nix import PROJECT, Refused, changed, copy, evaluate
 # Settings that no option stands for: extraEnvironment reaches them.
 WITHOUT_OPTION = {
     "HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL", "HIVE_DISK_RESERVE",
-    "HIVE_EVENTS_BYTES", "HIVE_DAILY_BUDGET_USD",
+    "HIVE_EVENTS_BYTES", "HIVE_EVENTS_FILES_BYTES", "HIVE_DAILY_BUDGET_USD",
     # Secrets as often as not: their files have options.
     "HIVE_NOTIFY_URL", "HIVE_NTFY_URL",
 }  # fmt: skip

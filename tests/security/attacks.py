@@ -32,7 +32,9 @@ def line(method: str, id_: int | None = 1, **params: object) -> bytes:
     return json.dumps(request if id_ is None else request | {"id": id_}).encode() + b"\n"
 
 
-def pour(path: str, end: float, pieces: Callable[[], Iterator[bytes]], reads: bool = True) -> None:
+def pour(
+    path: str, end: float, pieces: Callable[[], Iterator[bytes]], reads: bool = True, most: int = CONNECTIONS
+) -> None:
     """Write those pieces on as many connections as there may be, each as fast as it is taken."""
     chosen = selectors.DefaultSelector()
     running: dict[socket.socket, tuple[Iterator[bytes], bytes]] = {}
@@ -44,7 +46,7 @@ def pour(path: str, end: float, pieces: Callable[[], Iterator[bytes]], reads: bo
         chosen.register(sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if reads else 0))
 
     while time.monotonic() < end:
-        while len(running) < CONNECTIONS:
+        while len(running) < most:
             begin()
         for key, events in chosen.select(0.1):
             sock = key.fileobj

@@ -43,10 +43,11 @@ HOUSES = {
 KEEPER = """
 import atexit, json, os, shutil, sys, django; django.setup()
 from django.conf import settings
-from lifecycle import allot, paths
+from lifecycle import allot, isolation, paths, room
 from lifecycle.config import AgentConfig
 from lifecycle.drivers import DRIVERS, Spec
 driver = DRIVERS[sys.argv[1]]
+atexit.register(lambda: [room.remove(room.of(name)) for name in os.listdir(paths.run_dir(""))])
 atexit.register(lambda: [driver.kill(name) for name in driver.list()])
 def spec(name, config=None):
     words = 'exec "$HIVE_PYTHON" -I "$HIVE_STATE/prober.py" "$HIVE_RUN"'
@@ -55,7 +56,9 @@ def spec(name, config=None):
 def start(name, config=None):
     one = spec(name, config)
     if refusal := driver.cannot(one.config):
-        return {"cannot": refusal}
+        points = [point for point in isolation.level(driver.name)[1] if point.startswith("no limit")]
+        why = [point for point in points if ("disk" in point) == ("disk_max" in config)]
+        return {"cannot": why[0] if why else refusal}
     driver.prepare(one)
     shutil.copy(sys.argv[2], paths.state_dir(name))
     os.chmod(paths.state_dir(name) / "prober.py", 0o644)
@@ -114,6 +117,7 @@ class House:
             "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(self.root), "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": f"{PROJECT}:{SITE}", "DJANGO_SETTINGS_MODULE": "hyperhive.settings",
             "HIVE_STATE_DIR": str(self.root / "s"), "HIVE_RUNTIME_DIR": str(self.root / "r"),
+            "HIVE_AGENT_DISK_MAX": "64M",
         }  # fmt: skip
         self.keeper = subprocess.Popen(
             [*user, self._python(), "-c", KEEPER, self.plan.driver, str(PROBER)],

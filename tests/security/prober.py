@@ -201,24 +201,38 @@ def memory(most):
 
 
 def disk(place, most):
-    """Whether `most` bytes could be put there."""
-    path = os.path.join(place, "filling")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    """Whether `most` bytes could be put there, in files of 16 MiB."""
+    paths = [os.path.join(place, f"filling-{number}") for number in range(most >> 24)]
+    had = 0
     try:
-        for offset in range(0, most, 1 << 24):
-            os.posix_fallocate(fd, offset, 1 << 24)
-        return str(most)
+        for path in paths:
+            with open(path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, 1 << 24)
+            had += 1 << 24
+        return str(had)
     except OSError as error:
-        raise No(f"{os.fstat(fd).st_blocks * 512}: {error}") from None
+        raise No(f"{had}: {error}") from None
     finally:
-        os.close(fd)
-        os.unlink(path)
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def log(most):
+    """Whether so many bytes could be said to its log, which lies on the host."""
+    said, words = 0, b"\n" * (1 << 20)
+    try:
+        while said < most:
+            said += os.write(1, words)
+        return str(said)
+    except OSError as error:
+        raise No(f"{said}: {error}") from None
 
 
 PROBES = {
     probe.__name__: probe
     for probe in (
-        mknod, mount, setuid, chattr, abstract, tcp, unix, read, write_same, ptrace, kill, seen, forks, memory, disk,
+        mknod, mount, setuid, chattr, abstract, tcp, unix, read, write_same, ptrace, kill, seen, forks, memory, disk, log,
     )
 }  # fmt: skip
 

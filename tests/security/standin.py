@@ -1,5 +1,7 @@
 """A little web of the test's own on addresses of this machine: files over TLS and over plain HTTP, and a redirect."""
 
+import contextlib
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -70,3 +72,29 @@ def certificate(folder: Path, *names: str) -> Path:
     command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     subprocess.run(command, check=True, capture_output=True)
     return folder
+
+
+class Endless:
+    """Takes whatever is posted, and answers all else with a body that never ends, as fast as it is taken."""
+
+    def __enter__(self) -> "Endless":
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.2", 0), Endlessly)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.2:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Endlessly(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.request.recv(65536).startswith(b"POST"):
+                while self.request.recv(65536):
+                    pass
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                self.request.sendall(b"x" * 65536)

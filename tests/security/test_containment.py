@@ -162,10 +162,11 @@ def left(house: House) -> Path:
 
 
 def test_a_setuid_file_is_of_no_use_on_the_host(house: House) -> None:
-    """It makes nobody root, and nobody but root and its owner gets near it."""
+    """It makes nobody root, nor anybody else where it lies in a room (nosuid), and only root and its owner get near it."""
     path = left(house)
     assert path.stat().st_uid == house.agents["scout"]["uid"] != 0
-    assert run_by_another(path) == str(path.stat().st_uid)
+    nosuid = os.statvfs(path).f_flag & os.ST_NOSUID
+    assert run_by_another(path) == ("65533" if nosuid else str(path.stat().st_uid))
 
 
 @pytest.mark.root
@@ -218,9 +219,33 @@ def test_without_a_quota_the_disk_is_filled(open_house: House) -> None:
     assert answer["gained"], answer["why"]
 
 
-def test_the_disk_is_full_at_an_agents_quota(house: House) -> None:
-    entered(house, "filling /state")
-    pytest.skip(f"{house.name}: filling /state is not tried: no driver has a quota for it yet")
+# All that an agent can write to and that is not its memory.
+KEPT = ("/state", "/workspace", "/root/.claude", "/var/lib/hive")
+
+
+@pytest.mark.parametrize("place", KEPT)
+def test_the_disk_is_full_at_an_agents_quota(house: House, place: str) -> None:
+    """64 MiB for all of them together; another agent's part is its own."""
+    entered(house, f"filling {place}")
+    if cannot := house.limited("disk", disk_max="64M"):
+        pytest.skip(f"{house.name}: filling {place} is not tried: {cannot}")
+    answer = house.tries("disk", agent="disk", place=place, most=96 << 20)
+    assert answer["gained"] is None
+    assert "No space left" in answer["why"]
+    assert house.tries("disk", place=place, most=32 << 20)["gained"], "another one has its own"
+
+
+def test_a_log_meets_its_limit(house: House) -> None:
+    """It is the host's file, so as long as any other file of the agent's may be, and no longer."""
+    entered(house, "filling its log")
+    answer = house.tries("log", most=96 << 20)
+    assert answer["gained"] is None
+    assert "File too large" in answer["why"]
+
+
+def test_without_a_limit_a_log_grows(open_house: House) -> None:
+    entered(open_house, "filling its log")
+    assert open_house.tries("log", most=96 << 20)["gained"]
 
 
 def test_what_was_looked_for_is_there(house: House) -> None:

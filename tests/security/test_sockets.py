@@ -19,14 +19,16 @@ import psutil
 import pytest
 
 from broker.wire import Refused, ask, decode
-from hyperhive.demo.model import ScriptedModel
 from hyperhive.verbs import VERBS
-from tests.hives import Hive, until
+from tests.hives import PROJECT, Hive, until
 
 from . import nonsense
 from .attacks import ATTACKS, line
+from .outbreaks import OUTBREAKS
+from .standin import Endless
 
-ATTACKER = Path(__file__).with_name("attacks.py")
+ATTACKER = [sys.executable, "-I", str(Path(__file__).with_name("attacks.py"))]
+OUTBREAKER = [sys.executable, "-m", "tests.security.outbreaks"]
 # Seconds of an attack; what its neighbour waits for an answer at most, as a median; and how often a busy machine is forgiven.
 LASTS, PING, TRIES = 3.0, 0.050, 4
 # Lines that are sent before an answer is waited for, fewer than a connection may have under way.
@@ -38,13 +40,14 @@ DESCRIPTORS = 1024
 @pytest.fixture(scope="module")
 def arena() -> Iterator[Hive]:
     """A hive whose agents `mallory` and `alice` have their sockets but run nothing, so that all there is is the attack."""
-    with ScriptedModel([]) as model:
-        hive = Hive(model.url)
+    with Endless() as endless:
+        hive = Hive(f"http://{endless.address}")
         try:
             hive.start()
             resource.prlimit(hive.daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+            hive.listed = endless.address
             for name in ("mallory", "alice"):
-                hive.ask("spawn", name=name)
+                hive.ask("spawn", name=name, config={"egress": [endless.address]})
                 hive.ask("stop", name=name)
             hive.ask("stop", name="hm1nd")
             quiet = lambda: all(row["status"] == "stopped" for row in hive.ask("list")["agents"])  # noqa: E731
@@ -97,17 +100,16 @@ def pinged(path: Path) -> Iterator[Neighbour]:
         neighbour.join()
 
 
-def attacked(hive: Hive, attack: str) -> tuple[float, int]:
+def attacked(hive: Hive, argv: list[str]) -> tuple[float, int]:
     """A neighbour's median wait in seconds and the most memory that the daemon had, in bytes."""
     daemon = psutil.Process(hive.daemon.pid)
-    with pinged(door(hive, "alice")) as alice:
-        argv = [sys.executable, "-I", ATTACKER, attack, door(hive, "mallory"), str(LASTS)]
-        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as attacker:
-            most = 0
-            while attacker.poll() is None:
-                most = max(most, daemon.memory_info().rss)
-                time.sleep(0.02)
-            assert attacker.returncode == 0, attacker.stderr.read()
+    attacker = subprocess.Popen(argv, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    with pinged(door(hive, "alice")) as alice, attacker:
+        most = 0
+        while attacker.poll() is None:
+            most = max(most, daemon.memory_info().rss)
+            time.sleep(0.02)
+        assert attacker.returncode == 0, attacker.stderr.read()
     assert len(alice.took) > 1
     return statistics.median(alice.took), most
 
@@ -121,7 +123,7 @@ def idle(arena: Hive) -> int:
 
 
 def test_a_flood_whose_peer_has_gone_leaves_no_work_behind(arena: Hive) -> None:
-    attacked(arena, "flood_without_ids")
+    attacked(arena, at_its_socket(arena, "flood_without_ids"))
     until(lambda: serves(door(arena, "mallory")), "the socket answers its agent again", 15)
 
 
@@ -133,11 +135,22 @@ def serves(path: Path) -> bool:
         return "result" in json.loads(answers.readline())
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+def at_its_socket(hive: Hive, attack: str) -> list[str]:
+    return [*ATTACKER, attack, str(door(hive, "mallory")), str(LASTS)]
+
+
+def at_its_way_out(hive: Hive, attack: str) -> list[str]:
+    return [*OUTBREAKER, attack, str(door(hive, "mallory").with_name("egress.sock")), str(LASTS / 2), hive.listed]
+
+
+WAYS = {attack: at_its_socket for attack in ATTACKS} | {attack: at_its_way_out for attack in OUTBREAKS}
+
+
+@pytest.mark.parametrize("attack", WAYS)
 def test_an_attack_costs_the_daemon_no_memory_and_its_neighbours_no_time(arena: Hive, idle: int, attack: str) -> None:
     said = len(arena.log())
     for _ in range(TRIES):
-        wait, most = attacked(arena, attack)
+        wait, most = attacked(arena, WAYS[attack](arena, attack))
         print(f"{attack}: median {wait * 1000:.1f} ms, memory {most / idle:.2f}", flush=True)
         assert most <= 2 * idle, f"{most / idle:.2f} times the memory of an idle daemon"
         if wait < PING:
