@@ -89,8 +89,7 @@ class Message(models.Model):
 
     class Meta:
         ordering = ("id",)
-        # Ids grow with time: with them first, the index grows at its end instead of somewhere for each sender.
-        constraints = [models.UniqueConstraint(fields=("cid", "sender"), name="message_once_per_cid")]
+        constraints = [models.UniqueConstraint(fields=("sender", "cid"), name="message_once_per_cid")]
         # Partial: they hold only what is under way, so a claim costs the same at any age of the hive.
         indexes = [
             models.Index(fields=("recipient", "id"), condition=Q(state="queued"), name="message_queued"),
