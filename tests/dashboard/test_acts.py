@@ -41,7 +41,8 @@ ACTS: dict[str, tuple[str, dict[str, Any], list[tuple[str, ...]]]] = {
 }
 # What only shows, what is one's own, and what has tests of its own: agent-rollback below, login in test_auth.
 SILENT = {
-    "index", "login", "logout", "look", "healthz", "approvals", "approval", "audit", "search", "ask_spawn", "ask_panic", "ask_many", "ask",
+    "index", "login", "logout", "look", "healthz", "approvals", "approval", "audit", "search", "ask_spawn", "ask_panic",
+    "ask_many", "ask",
     "output", "message", "agent-notes", "agent-config", "agent-vitals", "waits", "metrics", "read", "agent-rollback",
 }  # fmt: skip
 
