@@ -135,4 +135,4 @@ def main(turns: int, driver: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int((sys.argv + ["10"])[1]), (sys.argv + ["", "process"])[2])
+    main(int((sys.argv[1:] + ["10"])[0]), (sys.argv[2:] + ["process"])[0])
