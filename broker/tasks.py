@@ -17,7 +17,7 @@ log = logging.getLogger("hive.jobs")
 
 HOUR = 3600
 # Seconds that a batch may take before its commit, looked at after so many rows, and at least so many until the next.
-LIMIT, STEP, PAUSE = 0.003, 20, 0.01
+LIMIT, STEP, PAUSE = 0.003, 20, 0.005
 
 
 def vacuum_now() -> int:

@@ -123,5 +123,6 @@ async def main(rows: int) -> None:
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     Mailbox.objects.create(name="open")
+    print("filling …", flush=True)
     fill(int((sys.argv + ["1000000"])[1]))
     asyncio.run(main(Message.objects.count()))

@@ -19,6 +19,8 @@ from tests.bench.bench_swarm import started
 from tests.bench.peers.hive import Lines
 
 AGENTS, EVERY, PAUSE = 20, 10.0, 0.1
+# Samples from one line about them to the next.
+SAID = 6
 # The share of the time that is warm-up: caches and pools fill.
 WARM = 0.25
 
@@ -49,6 +51,10 @@ async def soaked(hive_run: Path, daemon: psutil.Process, minutes: float) -> tupl
     while (hours := (time.monotonic() - begun) / 3600) < minutes / 60:
         await asyncio.sleep(EVERY)
         samples.append(Sample(hours, daemon.memory_info().rss / 2**20, daemon.num_fds()))
+        if len(samples) % SAID == 0:
+            newest = samples[-1]
+            said = f"{newest.mib:.1f} MiB, {newest.descriptors} open files, {done[0]} acked"
+            print(f"  {hours * 60:.0f} minutes: {said}", flush=True)
         for task in talking:
             if task.done():
                 task.result()
