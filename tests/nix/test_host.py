@@ -24,7 +24,8 @@ WITHOUT_OPTION = {
 ALL = """
   listen = "::"; port = 7443; managerPort = null; agentPorts = { from = 9100; to = 9199; };
   allowedHosts = [ "hive.example.org" ]; openFirewall = true; stateDir = "/srv/hive"; retentionDays = 45;
-  approvalExpiryDays = 3; eventsMiB = 8; diskReserveMiB = 32; driver = "bwrap"; trustAgents = true; autoUpdate = false; claudePackage = claude;
+  approvalExpiryDays = 3; eventsMiB = 8; diskReserveMiB = 32;
+  driver = "bwrap"; trustAgents = true; autoUpdate = false; claudePackage = claude;
   agents.limits = { memoryMax = "2G"; cpuQuota = "50%"; tasksMax = 99; };
   model = "opus"; modelUrl = "https://models.example.org"; anthropicApiKeyFile = "/run/keys/anthropic";
   url = "https://hive.example.org"; logFormat = "json"; metricsTokenFile = "/run/keys/metrics";
