@@ -27,8 +27,8 @@ crash: test-tools  ## kill -9 two thousand times under load, and at every named 
 	@HIVE_CRASH_KILLS=$(or $(KILLS),2000) HIVE_CRASH_SEED=$(SEED) $(PY) -m pytest tests/crash $(ARGS)
 
 bench: bench-tools ## figures, as ratios measured in one run; the mailboxes' table goes to docs/benchmarks.md
-	@$(PY) tests/bench/bench_mailboxes.py --write docs/benchmarks.md
-	@for bench in claim swarm harness events vacuum dashboard viewers; do timeout 900 $(PY) tests/bench/bench_$$bench.py || exit 1; done
+	@timeout 1800 $(PY) tests/bench/bench_mailboxes.py --write docs/benchmarks.md
+	@for bench in claim swarm harness turn events vacuum dashboard viewers; do echo "bench_$$bench:"; timeout 900 $(PY) tests/bench/bench_$$bench.py || exit 1; done
 
 soak: test-tools   ## thirty minutes of twenty scripted agents: memory and descriptors (ARGS="MINUTES")
 	@$(PY) tests/bench/soak.py $(ARGS)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from functools import partial
 
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task
@@ -17,8 +16,8 @@ from .writer import writer
 log = logging.getLogger("hive.jobs")
 
 HOUR = 3600
-# Rows of a batch (500 held a sender four times as long), and at least so many seconds until the next.
-BATCH, PAUSE = 200, 0.01
+# Seconds that a batch may take before its commit, looked at after so many rows, and at least so many until the next.
+LIMIT, STEP, PAUSE = 0.003, 20, 0.005
 
 
 def vacuum_now() -> int:
@@ -30,16 +29,26 @@ def vacuum_now() -> int:
     total = 0
     while True:
         begun = time.monotonic()
-        deleted = writer.wait(partial(Message.vacuum, BATCH))
+        deleted, more = writer.wait(_batch)
         total += deleted
         reached("vacuum.batch")
-        if deleted < BATCH:
+        if not more:
             break
         # At most half of the writer's time, however slow the disk is.
         time.sleep(max(PAUSE, time.monotonic() - begun))
     if total:
         log.info("vacuum: %d delivered messages past their retention removed", total)
     return total
+
+
+def _batch() -> tuple[int, bool]:
+    """As many rows as its time allows, by the disk and the length of the messages few or many; and whether there are more."""
+    total, until = 0, time.monotonic() + LIMIT
+    while (deleted := Message.vacuum(STEP)) == STEP:
+        total += deleted
+        if time.monotonic() > until:
+            return total, True
+    return total + deleted, False
 
 
 @db_periodic_task(crontab(minute="0"))

@@ -1,13 +1,14 @@
 """The journal's rows: plain jobs for the writer, each a transaction."""
 
+import json
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from agents.models import Agent, Event, Turn
 from agents.redact import redacted
+from broker import hot
 from broker.models import FIELDS, Message
 from broker.wire import encode
 
@@ -19,15 +20,22 @@ KEPT_TURNS = 200
 
 Row = dict[str, Any]
 
+# What every line of claude's pays for, past the ORM, which costs ten times as much.
+NEXT = "UPDATE agents_agent SET seq = seq + 1 WHERE name = :agent RETURNING seq"
+EVENT = """
+    INSERT INTO agents_event (agent, seq, turn, at, kind, payload) VALUES (:agent, :seq, :turn, :at, :kind, :payload)
+"""
+
 
 def append(agent: str, kind: str, payload: Row, turn: str | None = None) -> int:
     """Store one event under the next number."""
-    with transaction.atomic():
-        row, _ = Agent.objects.get_or_create(name=agent)
-        row.seq += 1
-        row.save(update_fields=["seq"])
-        Event.objects.create(agent=agent, seq=row.seq, turn=turn, kind=kind[:40], payload=storable.payload(payload))
-    return row.seq
+    text = json.dumps(storable.payload(payload))
+    if not (found := hot.rows(NEXT, agent=agent)):
+        Agent.objects.create(name=agent)
+        found = hot.rows(NEXT, agent=agent)
+    [(seq,)] = found
+    hot.rows(EVENT, agent=agent, seq=seq, turn=turn, at=hot.now(), kind=kind[:40], payload=text)
+    return seq
 
 
 def keep(turn: Turn, events: tuple[tuple[str, Row], ...]) -> None:

@@ -25,8 +25,8 @@ log = logging.getLogger("hive.journal")
 TURNS = 50
 # How many events that the host has heard are kept for a look into the container.
 KEPT = 2000
-# Seconds until a refusal is tried again.
-RETRY = 5.0
+# Seconds until a refusal is tried again; and that an event may wait for the next ones.
+RETRY, BREATH = 5.0, 0.02
 
 
 class Journal:
@@ -84,6 +84,8 @@ class Journal:
         await self.greeted.wait()
         while True:
             await self.changed.wait()
+            # What comes in one breath is told in one.
+            await asyncio.sleep(BREATH)
             self.changed.clear()
             try:
                 while await self._tell(host):

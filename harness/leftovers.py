@@ -39,7 +39,7 @@ def spared(pid: int) -> Iterator[None]:
 async def sweep(mark: str) -> int:
     """Kill whatever is below us or carries the mark, until nothing is left; how many that were."""
     killed: set[int] = set()
-    deadline = asyncio.get_running_loop().time() + PATIENCE
+    deadline, pause = asyncio.get_running_loop().time() + PATIENCE, 0.001
     while left := _left(mark):
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -47,7 +47,8 @@ async def sweep(mark: str) -> int:
         killed |= left
         if asyncio.get_running_loop().time() > deadline:
             break
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.05)
     return len(killed)
 
 

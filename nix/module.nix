@@ -22,6 +22,7 @@ let
     };
   orNone = type: default (types.nullOr type) null;
   days = default types.ints.positive;
+  mebibytes = count: toString (count * 1024 * 1024);
 
   address = if lib.hasInfix ":" cfg.listen then "[${cfg.listen}]" else cfg.listen;
   ports = lib.optional (cfg.managerPort != null) cfg.managerPort;
@@ -51,6 +52,8 @@ let
     HIVE_LOG_FORMAT = cfg.logFormat;
     HIVE_MESSAGE_RETENTION_DAYS = toString cfg.retentionDays;
     HIVE_APPROVAL_EXPIRY_DAYS = toString cfg.approvalExpiryDays;
+    HIVE_EVENTS_BYTES = mebibytes cfg.eventsMiB;
+    HIVE_DISK_RESERVE = mebibytes cfg.diskReserveMiB;
     HIVE_FLAKE_URL = cfg.hyperhiveFlake;
     HIVE_NIXPKGS_URL = cfg.nixpkgsFlake;
     HIVE_AGENT_MEMORY_MAX = cfg.agents.limits.memoryMax;
@@ -152,6 +155,8 @@ in
     stateDir = default types.path "/var/lib/hyperhive" "Everything that lasts: database, notes, approved configurations.";
     retentionDays = days 30 "Days that a delivered message is kept.";
     approvalExpiryDays = days 14 "Days after which a request that nobody decided expires.";
+    eventsMiB = default types.ints.positive 64 "Events of an agent in the database; older ones go to compressed files.";
+    diskReserveMiB = default types.ints.positive 16 "Kept on the disk, so that a full one can still be read and emptied.";
 
     driver = default (types.enum [
       "nixos"

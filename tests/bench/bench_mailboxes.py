@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import re
 import shutil
 import socket
 import sqlite3
@@ -26,7 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.peers import PEERS
-from tests.bench.peers.nats import syncs
+from tests.bench.peers.nats import how
 from tests.bench.peers.server import found
 
 PAIRS, SIZE = 50, 500
@@ -42,7 +43,7 @@ PATIENCE = 60
 
 async def pairs(system: Any, seconds: float) -> float:
     """Messages a second, received and acked, each sender's in its order."""
-    until, received = time.monotonic() + seconds, 0
+    received = 0
     senders = [await system.open(f"s{n}") for n in range(PAIRS)]
     receivers = [await system.open(f"r{n}") for n in range(PAIRS)]
     sent = [0] * PAIRS
@@ -62,6 +63,7 @@ async def pairs(system: Any, seconds: float) -> float:
             received += 1
 
     begun = time.monotonic()
+    until = begun + seconds
     await asyncio.gather(*map(send, range(PAIRS)), *map(receive, range(PAIRS)))
     assert received == sum(sent), "lost"
     return received / (time.monotonic() - begun)
@@ -69,11 +71,13 @@ async def pairs(system: Any, seconds: float) -> float:
 
 async def reply(system: Any, seconds: float) -> float:
     """Messages a second of pairs that answer each other, one under way each."""
-    until, count = time.monotonic() + seconds, 0
+    count = 0
+    pings = [await system.open(f"s{n}") for n in range(PAIRS)]
+    pongs = [await system.open(f"r{n}") for n in range(PAIRS)]
 
     async def ping(n: int) -> None:
         nonlocal count
-        box = await system.open(f"s{n}")
+        box = pings[n]
         while time.monotonic() < until:
             await box.send(f"r{n}", BODY)
             await box.recv()
@@ -81,11 +85,12 @@ async def reply(system: Any, seconds: float) -> float:
         await box.send(f"r{n}", "end")
 
     async def pong(n: int) -> None:
-        box = await system.open(f"r{n}")
+        box = pongs[n]
         while await box.recv() != "end":
             await box.send(f"s{n}", BODY)
 
     begun = time.monotonic()
+    until = begun + seconds
     await asyncio.gather(*map(ping, range(PAIRS)), *map(pong, range(PAIRS)))
     return count / (time.monotonic() - begun)
 
@@ -164,18 +169,21 @@ def run(peer: str, work: Callable[..., Any], much: float) -> Any:
 
 
 def measured(peers: list[str], runs: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Work -> peer -> messages a second, the median; the peers take turns. Who fails is left out, and it is said."""
+    """Work -> peer -> messages a second, the median; the peers take turns. Who fails once is left out, and it is said."""
     rates: dict[str, dict[str, list[float]]] = {name: {peer: [] for peer in peers} for name in WORKS}
-    for _ in range(runs):
+    for number in range(runs):
         for name, work in WORKS.items():
-            for peer in peers:
+            for peer in list(rates[name]):
                 try:
-                    rates[name][peer].append(run(peer, work, seconds))
+                    rates[name][peer].append(rate := run(peer, work, seconds))
                 except Exception as error:  # one peer that does not start must not cost the others their figures
-                    say(f"{name}: a run of {peer} failed: {type(error).__name__} {error}")
-    return {
-        name: {peer: statistics.median(found) for peer, found in rows.items() if found} for name, rows in rates.items()
-    }
+                    if peer == "hive":
+                        raise
+                    say(f"{name}: {peer} is left out, a run of it failed: {type(error).__name__} {error}")
+                    del rates[name][peer]
+                else:
+                    say(f"run {number + 1} of {runs}, {name}: {peer} {rate:.0f} msg/s")
+    return {name: {peer: statistics.median(found) for peer, found in rows.items()} for name, rows in rates.items()}
 
 
 WORKS: dict[str, Callable[..., Any]] = {"pairs": pairs, "reply": reply}
@@ -196,20 +204,29 @@ def latency(runs: int) -> list[str]:
 
 
 def machine() -> str:
-    kind = subprocess.run(["stat", "-f", "-c", "%T", WHERE], capture_output=True, text=True, check=False).stdout.strip()
+    model = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {kind}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}"
+        f"{os.cpu_count()} cores ({model[0] if model else platform.machine()}), {memory:.0f} GiB, "
+        f"Linux {platform.release().split('-')[0]}, {output('stat', '-f', '-c', '%T', WHERE)}, "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     )
+
+
+def versions(peers: list[str]) -> str:
+    said = {peer: output(*PEERS[peer].version) for peer in peers if PEERS[peer].version}
+    return ", ".join(f"{peer} {re.search(r'[0-9][0-9.]+', words)[0]}" for peer, words in said.items())  # type: ignore[index]
+
+
+def output(*command: str) -> str:
+    command = (found(command[0]) or command[0], *command[1:])
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
 
 
 def table(rates: dict[str, dict[str, float]]) -> list[str]:
     lines = ["| | pairs, msg/s | hive is | target | reply, msg/s | hive is | target |", "|---|---|---|---|---|---|---|"]
     for name, peer in PEERS.items():
-        cells = [
-            peer.label
-            + (" – this version cannot: no fsync" if name == "nats" and found(peer.program) and not syncs() else "")
-        ]
+        cells = [f"{peer.label}, {how()}" if name == "nats" and found(peer.program) else peer.label]
         for at, work in enumerate(WORKS):
             rate = rates[work].get(name)
             times = f"{rates[work]['hive'] / rate:.2f}×" if rate and rates[work].get("hive") else "–"
@@ -232,8 +249,14 @@ def main() -> None:
     for peer in [peer for peer in o.peers if PEERS[peer].program and not found(PEERS[peer].program)]:
         say(f"{peer} is left out: there is no {PEERS[peer].program} here (bin/setup bench installs it).")
         o.peers.remove(peer)
-    head = f"{machine()}; {o.runs} runs of {o.seconds:g} s, medians; each peer with its own fsync before it answers."
-    lines = [head, "", *table(measured(["hive", *o.peers], o.runs, o.seconds)), "", *latency(o.runs)]
+    runs = f"{o.runs} runs of {o.seconds:g} s, medians; each peer with its own fsync before it answers"
+    lines = [
+        f"{machine()}; {versions(o.peers)}. {runs}.",
+        "",
+        *table(measured(["hive", *o.peers], o.runs, o.seconds)),
+        "",
+        *latency(o.runs),
+    ]
     say("\n".join(lines))
     if o.write:
         write(o.write, lines)

@@ -17,8 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.bench_swarm import started
 from tests.bench.peers.hive import Lines
+from tests.hives import Hive
 
 AGENTS, EVERY, PAUSE = 20, 10.0, 0.1
+# Samples from one line about them to the next.
+SAID = 6
 # The share of the time that is warm-up: caches and pools fill.
 WARM = 0.25
 
@@ -43,12 +46,18 @@ async def agent(hive_run: Path, number: int, done: list[int]) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def soaked(hive_run: Path, daemon: psutil.Process, minutes: float) -> tuple[list[Sample], int]:
-    begun, samples, done = time.monotonic(), [], [0]
-    talking = [asyncio.create_task(agent(hive_run, number, done)) for number in range(AGENTS)]
+async def soaked(hive: Hive, minutes: float) -> tuple[list[Sample], int]:
+    assert hive.daemon
+    daemon, begun, samples, done = psutil.Process(hive.daemon.pid), time.monotonic(), [], [0]
+    talking = [asyncio.create_task(agent(hive.runtime, number, done)) for number in range(AGENTS)]
     while (hours := (time.monotonic() - begun) / 3600) < minutes / 60:
         await asyncio.sleep(EVERY)
+        assert hive.daemon.poll() is None, f"the daemon has ended: {hive.daemon.returncode}\n{hive.log()[-3000:]}"
         samples.append(Sample(hours, daemon.memory_info().rss / 2**20, daemon.num_fds()))
+        if len(samples) % SAID == 0:
+            newest = samples[-1]
+            said = f"{newest.mib:.1f} MiB, {newest.descriptors} open files, {done[0]} acked"
+            print(f"  {hours * 60:.0f} minutes: {said}", flush=True)
         for task in talking:
             if task.done():
                 task.result()
@@ -69,9 +78,10 @@ def slope(samples: list[Sample]) -> float:
 def main(minutes: float) -> None:
     hive = started(AGENTS)
     try:
-        samples, done = asyncio.run(soaked(hive.runtime, psutil.Process(hive.daemon.pid), minutes))  # type: ignore[union-attr]
+        samples, done = asyncio.run(soaked(hive, minutes))
     finally:
-        hive.stop()
+        if hive.daemon and hive.daemon.poll() is None:
+            hive.stop()
         hive.discard()
     warm = samples[int(len(samples) * WARM) :]
     print(f"{minutes:g} minutes, {AGENTS} agents, {done} messages acked; daemon {warm[-1].mib:.0f} MiB")

@@ -121,7 +121,7 @@ def expire() -> Iterator[str]:
 
 
 def vacuum() -> Iterator[str]:
-    tasks.BATCH = BATCH
+    tasks.STEP, tasks.LIMIT = BATCH, 0
     tasks.vacuum_now()
     yield "vacuumed all"
 

@@ -72,6 +72,17 @@ async def test_the_host_hears_everything_once_in_lines_that_the_wire_takes(journ
     assert len(host.lines) < 12
 
 
+async def test_what_comes_in_one_breath_is_told_in_one_call(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "BREATH", 0.5)
+    host = Host()
+    await journal.greet(host)  # type: ignore[arg-type]
+    replaying = asyncio.create_task(replayed(journal, host, 10))
+    for number in range(10):
+        await journal.append("log", {"number": number})
+    await replaying
+    assert len(host.lines) <= 2
+
+
 async def test_a_host_that_was_restored_from_a_backup_gets_again_what_it_lost(journal: Journal) -> None:
     for number in range(10):
         await journal.append("log", {"number": number})

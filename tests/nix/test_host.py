@@ -16,15 +16,16 @@ from .nix import PROJECT, Refused, changed, copy, evaluate
 
 # Settings that no option stands for: extraEnvironment reaches them.
 WITHOUT_OPTION = {
-    "HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL", "HIVE_DISK_RESERVE",
-    "HIVE_EVENTS_BYTES", "HIVE_EVENTS_FILES_BYTES", "HIVE_DAILY_BUDGET_USD",
+    "HIVE_TURN_TIMEOUT", "HIVE_IDLE_TIMEOUT", "HIVE_UID_BASE", "HIVE_BUILD_TIMEOUT", "HIVE_LOG_LEVEL",
+    "HIVE_EVENTS_FILES_BYTES", "HIVE_DAILY_BUDGET_USD",
     # Secrets as often as not: their files have options.
     "HIVE_NOTIFY_URL", "HIVE_NTFY_URL",
 }  # fmt: skip
 ALL = """
   listen = "::"; port = 7443; managerPort = null; agentPorts = { from = 9100; to = 9199; };
   allowedHosts = [ "hive.example.org" ]; openFirewall = true; stateDir = "/srv/hive"; retentionDays = 45;
-  approvalExpiryDays = 3; driver = "bwrap"; trustAgents = true; autoUpdate = false; claudePackage = claude;
+  approvalExpiryDays = 3; eventsMiB = 8; diskReserveMiB = 32;
+  driver = "bwrap"; trustAgents = true; autoUpdate = false; claudePackage = claude;
   agents.limits = { memoryMax = "2G"; cpuQuota = "50%"; tasksMax = 99; };
   model = "opus"; modelUrl = "https://models.example.org"; anthropicApiKeyFile = "/run/keys/anthropic";
   url = "https://hive.example.org"; logFormat = "json"; metricsTokenFile = "/run/keys/metrics";
@@ -187,6 +188,8 @@ def test_each_option_arrives_at_the_daemon() -> None:
     assert given["HIVE_STATE_DIR"] == "/srv/hive"
     assert given["HIVE_MESSAGE_RETENTION_DAYS"] == 45
     assert given["HIVE_APPROVAL_EXPIRY_DAYS"] == 3
+    assert given["HIVE_EVENTS_BYTES"] == 8 << 20
+    assert given["HIVE_DISK_RESERVE"] == 32 << 20
     assert given["HIVE_DRIVER"] == "bwrap"
     assert given["HIVE_TRUST_AGENTS"] is True
     assert given["HIVE_AUTO_UPDATE"] is False
@@ -215,6 +218,7 @@ def test_each_option_arrives_at_the_daemon() -> None:
         ('port = "7000";', "not of type"),
         ("port = 70000;", "not of type"),
         ("retentionDays = 0;", "not of type"),
+        ('eventsMiB = "64M";', "not of type"),
         ('driver = "docker";', "not of type"),
         ('agents.limits.memoryMax = "lots";', "not of type"),
         ("agents.limits.memory = 1;", "services.hive-c0re.agents.limits.memory' does not exist"),

@@ -19,14 +19,19 @@ class Peer(NamedTuple):
     program: str  # '' where nothing has to be installed
     # What the hive is to be times as fast as, in pairs and in reply.
     target: tuple[float, float] | None
+    version: tuple[str, ...] = ()
 
 
 PEERS = {
     "hive": Peer("hyperhive", Hive, "", None),
-    "redis": Peer("Redis Streams, appendfsync always", Redis, "redis-server", (1.0, 1.5)),
-    "nats": Peer("NATS JetStream, sync always", Nats, "nats-server", (3.0, 3.0)),
-    "rabbitmq": Peer("RabbitMQ, durable and confirmed", Rabbit, "rabbitmq-server", (3.0, 3.0)),
-    "postgres": Peer("PostgreSQL, NOTIFY and SKIP LOCKED", Postgres, "initdb", (8.0, 8.0)),
+    "redis": Peer(
+        "Redis Streams, appendfsync always", Redis, "redis-server", (1.0, 1.5), ("redis-server", "--version")
+    ),
+    "nats": Peer("NATS JetStream", Nats, "nats-server", (3.0, 3.0), ("nats-server", "--version")),
+    "rabbitmq": Peer(
+        "RabbitMQ, durable and confirmed", Rabbit, "rabbitmq-server", (3.0, 3.0), ("rabbitmqctl", "version")
+    ),
+    "postgres": Peer("PostgreSQL, NOTIFY and SKIP LOCKED", Postgres, "initdb", (8.0, 8.0), ("initdb", "--version")),
     "files": Peer("JSON files with a lock", Files, "", None),
     "mcp": Peer("MCP over HTTP", McpHttp, "", (40.0, 40.0)),
 }

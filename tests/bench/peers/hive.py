@@ -35,7 +35,8 @@ class Lines(asyncio.Protocol):
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
             reply = json.loads(line)
-            self.waiting.pop(reply["id"]).set_result(reply)
+            if not (asked := self.waiting.pop(reply["id"])).done():  # or its caller has gone
+                asked.set_result(reply)
 
     def ask(self, method: str, **params: Any) -> asyncio.Future:
         future = asyncio.get_running_loop().create_future()

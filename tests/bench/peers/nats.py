@@ -1,6 +1,7 @@
 """NATS JetStream: one stream in files, one durable pull consumer for each mailbox.
 
-`sync_interval: always` came with 2.10. An older server (Debian 12 has 2.9) answers before its fsync, and the table says so.
+`sync_interval` came with 2.10 (github.com/nats-io/nats-server/pull/4483). An older server (Debian 12 has 2.9) knows no word for
+it; it writes a message before it answers, though, so its files get the attribute S: each write is an fsync (chattr(1), ext4).
 """
 
 import asyncio
@@ -26,9 +27,18 @@ def syncs() -> bool:
     return tuple(map(int, said.rpartition("v")[2].split(".")[:2])) >= (2, 10)
 
 
+def how() -> str:
+    """How a message comes to be on disk before it is answered, for the table."""
+    return "sync always" if syncs() else "2.9 with chattr +S, as it has no sync_interval"
+
+
 class Nats:
     def __init__(self, root: Path, names: list[str]):
         self.port = free_port()
+        (root / "store").mkdir()
+        if not syncs():
+            # What is made below inherits it.
+            subprocess.run(["chattr", "+S", str(root / "store")], check=True, capture_output=True)
         (root / "nats.conf").write_text(CONFIG.format(port=self.port, root=root, sync=SYNC if syncs() else ""))
         self.server = subprocess.Popen(
             [str(found("nats-server")), "-c", str(root / "nats.conf")],

@@ -26,7 +26,13 @@ class Postgres:
         who, data = user("postgres", root), str(root / "data")
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": root, **who}
         subprocess.run([str(found("initdb")), "-D", data, "-A", "trust", "-U", "bench"], check=True, **quiet)
-        options = ["listen_addresses=", f"unix_socket_directories={root}", "max_connections=150"]
+        options = [
+            "synchronous_commit=on",
+            "fsync=on",
+            "listen_addresses=",
+            f"unix_socket_directories={root}",
+            "max_connections=150",
+        ]
         settings = [word for option in options for word in ("-c", option)]
         self.server = subprocess.Popen([str(found("postgres")), "-D", data, *settings], **quiet)
         listens(self.socket, self.server)
