@@ -13,6 +13,10 @@ from .events import publish_on_commit
 from .writer import writer
 
 
+# Every job there is -> its period in seconds.
+PERIODS: dict[str, int] = {}
+
+
 class Job(models.Model):
     """One periodic job. Begun later than it ended, it is under way, or was cut short."""
 
@@ -34,6 +38,11 @@ class Job(models.Model):
         return datetime.fromtimestamp((time.time() // self.period + 1) * self.period, UTC)
 
     @classmethod
+    def list_all(cls) -> None:
+        """Also those that have not run yet, so that it shows when they will."""
+        cls.objects.bulk_create((cls(name=name, period=PERIODS[name]) for name in PERIODS), ignore_conflicts=True)
+
+    @classmethod
     def begun(cls, name: str, period: int) -> None:
         cls.objects.update_or_create(name=name, defaults={"period": period, "started_at": timezone.now()})
         publish_on_commit("jobs")
@@ -46,6 +55,7 @@ class Job(models.Model):
 
 def recorded(name: str, period: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Around a job that runs every `period` seconds and returns a sentence about it, or nothing to say."""
+    PERIODS[name] = period
 
     def around(job: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(job)

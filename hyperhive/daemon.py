@@ -29,6 +29,7 @@ from approvals.models import Approval
 from broker import disk, events
 from broker import tasks as broker_tasks
 from broker.age import Age
+from broker.jobs import Job
 from broker.models import HIVE, OPERATOR, Lease, Mailbox
 from dashboard import indexing, notices
 from lifecycle import cli, drivers, isolation, vitals, work
@@ -338,3 +339,4 @@ def _first_rows() -> None:
     for name, role in ((OPERATOR, "operator"), (HIVE, "hive")):
         Mailbox.objects.get_or_create(name=name, defaults={"role": role, "open": name == OPERATOR})
     Container.ensure_manager()
+    Job.list_all()

@@ -38,3 +38,12 @@ def test_one_that_is_under_way_began_later_than_it_ended() -> None:
 
     look()
     look()
+
+
+def test_a_job_that_has_not_run_yet_is_listed_and_one_that_has_is_left_alone() -> None:
+    tasks.vacuum.call_local()
+    Job.list_all()
+    Job.list_all()
+    backup, vacuum = Job.objects.get(name="backup"), Job.objects.get(name="vacuum")
+    assert (backup.started_at, backup.ended_at, backup.period) == (None, None, 3600)
+    assert vacuum.ok
