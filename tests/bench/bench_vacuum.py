@@ -8,10 +8,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -95,22 +93,11 @@ async def main(rows: int) -> None:
     writer.start()
     before = await felt(asyncio.ensure_future(asyncio.sleep(QUIET)))
     begun = time.monotonic()
-    waited, wait = [], writer.wait
-
-    def timed(job: Callable[[], Any]) -> Any:
-        at = time.perf_counter()
-        done = wait(job)
-        waited.append((time.perf_counter() - at) * 1e3)
-        return done
-
-    writer.wait = timed  # type: ignore[method-assign]
     vacuum = asyncio.ensure_future(asyncio.to_thread(tasks.vacuum_now))
     meanwhile = await felt(vacuum)
     took = time.monotonic() - begun
     after = await felt(asyncio.ensure_future(asyncio.sleep(QUIET)))
     print(f"{vacuum.result()} of {rows} messages removed in {took:.1f} s")
-    held = "{:.1f} p99 {:.1f} max {:.1f} ms".format(*shares(waited))
-    print(f"{len(waited)} batches, each with its commit and the sends it shares that with: p50 {held}")
     before.said("before")
     meanwhile.said("meanwhile")
     after.said("after")
