@@ -12,7 +12,6 @@ from django.utils import timezone
 from .events import publish_on_commit
 from .writer import writer
 
-
 # Every job there is -> its period in seconds.
 PERIODS: dict[str, int] = {}
 
