@@ -39,7 +39,7 @@ class Job(models.Model):
     @classmethod
     def list_all(cls) -> None:
         """Also those that have not run yet, so that it shows when they will."""
-        cls.objects.bulk_create((cls(name=name, period=PERIODS[name]) for name in PERIODS), ignore_conflicts=True)
+        Job.objects.bulk_create([Job(name=name, period=PERIODS[name]) for name in PERIODS], ignore_conflicts=True)
 
     @classmethod
     def begun(cls, name: str, period: int) -> None:

@@ -38,13 +38,13 @@ RINGS: dict[str, deque[Sample]] = defaultdict(lambda: deque(maxlen=KEPT))
 
 def look() -> None:
     """One sample of each agent that runs; those that are gone are forgotten."""
-    rows = list(Container.objects.exclude(status=Container.Status.DESTROYED))
-    children = processes()
-    for row in rows:
-        now = row.now()
-        if now.pid:
-            add(row.name, now.pid, children)
-    for name in set(RINGS) - {row.name for row in rows}:
+    rows = Container.objects.exclude(status=Container.Status.DESTROYED)
+    if running := list(rows.filter(status=Container.Status.RUNNING)):
+        children = processes()
+        for row in running:
+            if pid := row.now().pid:
+                add(row.name, pid, children)
+    for name in set(RINGS) - set(rows.values_list("name", flat=True)):
         del RINGS[name]
     publish("vitals")
 

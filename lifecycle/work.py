@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from broker.events import publish
@@ -33,6 +33,10 @@ LONGEST_PAUSE, GOOD_RUN = 300, 600
 GIVE_UP = 5
 # Seconds that a purged row still tells what was removed.
 EPITAPH = 15
+
+# What runs as it should costs a look at its name; what rests as it should costs nothing. All others are looked at.
+STEADY = Q(desired=Container.Desired.RUNNING, status=Container.Status.RUNNING, op="", due=False, purged__isnull=True)
+MOVING = Q(desired=Container.Desired.RUNNING) | ~Q(op="") | Q(purged__isnull=False)
 
 # Name -> pidfd of a container that runs. One poll() asks about all of them, so a tick costs the same for 2 and for 200.
 _watched: dict[str, int] = {}
@@ -122,7 +126,9 @@ def tick() -> None:
     """Every two seconds, in a thread: notice who has ended, start who is due, hurry what was left lying."""
     with _ticking:
         forget_the_ended()
-        for row in Container.objects.exclude(desired=Container.Desired.DESTROYED, op="", purged__isnull=True):
+        for name, driver in Container.objects.filter(STEADY).values_list("name", "driver"):
+            drivers.driver(driver).trim(name) if name in _watched else look_at(Container.named(name))
+        for row in Container.objects.exclude(STEADY).filter(MOVING):
             look_at(row)
 
 
