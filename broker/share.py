@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +19,7 @@ class Share:
 
     def __init__(self, at_once: int = AT_ONCE):
         self.places = at_once
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: list[Callable[[], None]] = []  # a deque would be ten times as big, and few ever wait
         self._next: asyncio.Handle | None = None
         self._rested = 0.0
 
@@ -62,7 +61,7 @@ class Share:
     def _call_next(self) -> None:
         self._next = None
         if self._waiting and self.places and not self.rest():
-            self._waiting.popleft()()
+            self._waiting.pop(0)()
         self._look()
 
     @asynccontextmanager

@@ -109,7 +109,7 @@ class Doors:
 
 
 def _wanted() -> set[Who]:
-    rows = Container.objects.exclude(desired=Container.Desired.DESTROYED)
+    rows = Container.objects.exclude(desired=Container.Desired.DESTROYED).iterator()
     return {Who(row.name, row.role, row.host_uid, row.port, tuple(row.egress)) for row in rows}
 
 

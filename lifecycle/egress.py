@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,12 @@ async def serve(
     own = [entry for entry in allow if entry not in EVERYONE]
     traffic = TRAFFIC.setdefault(agent, Traffic())
     traffic.turns = asyncio.Lock()  # of this loop
-    relay = Relay(agent, frozenset(entry.lower() for entry in allow), traffic, Refusals(tell, own))
+    relay = Relay(agent, _lowered(tuple(allow)), traffic, Refusals(tell, own))
     sock = wire.bind(path, gid)
     return await asyncio.start_unix_server(relay.serve, sock=sock, backlog=CONNECTIONS, limit=CHUNK)
+
+
+@lru_cache
+def _lowered(allow: tuple[str, ...]) -> frozenset[str]:
+    """Most agents have the same list, which is kept once."""
+    return frozenset(entry.lower() for entry in allow)

@@ -93,7 +93,7 @@ def stop_agents(grace: float = 3.0) -> None:
 def reconcile_all() -> dict[str, list[str]]:
     """Compare each row with what its driver sees, and set right what differs. What was found, by kind."""
     found: dict[str, list[str]] = {"resumed": [], "reattached": [], "started": [], "stopped": [], "unknown": unknown()}
-    for row in Container.objects.all():
+    for row in Container.objects.iterator():
         if kind := reconcile(row):
             found[kind].append(row.name)
     if found["unknown"]:
