@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+import uuid
 
 from .fake_host import event, message, process
 
@@ -15,7 +16,7 @@ def test_send_prints_the_number_and_carries_an_id_of_its_own(host, hive):
     found = hive("send", "scout", "hello")
     assert found.out == "#12 to scout: queued\n"
     [said] = host.said("send")
-    assert (said["to"], said["body"], len(said["cid"])) == ("scout", "hello", 32)
+    assert (said["to"], said["body"], uuid.UUID(said["cid"]).version) == ("scout", "hello", 7)
 
 
 def test_send_and_wait_prints_the_reply_and_no_other_message(host, hive):
