@@ -198,8 +198,8 @@ def test_a_database_newer_than_the_code_is_refused(quiet: Hive) -> None:
 def test_an_older_database_is_copied_aside_before_it_is_migrated(quiet: Hive) -> None:
     database = used(quiet)
     with sqlite3.connect(database) as plain:
-        plain.execute("DELETE FROM django_migrations WHERE name = '0003_events_bytes'")
-        plain.execute("ALTER TABLE agents_agent DROP COLUMN bytes")
+        plain.execute("DELETE FROM django_migrations WHERE name = '0004_keep'")
+        plain.execute("ALTER TABLE agents_agent DROP COLUMN keep")
     plain.close()
     quiet.start("--stop-agents")
     assert list((quiet.state / "backups").glob("before-migration-*.sqlite3"))
