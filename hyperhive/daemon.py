@@ -266,8 +266,7 @@ class Hive:
 
     async def _vitals(self) -> None:
         while True:
-            await asyncio.to_thread(vitals.look)
-            await asyncio.sleep(vitals.EVERY)
+            await asyncio.sleep(await asyncio.to_thread(vitals.look))
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum.call_local)

@@ -18,7 +18,8 @@ from . import notes, paths
 from .models import Container
 
 EVERY = 10.0  # seconds between two looks
-KEPT = 180  # samples: half an hour
+SHARE = 1 / 200  # of the time: with many agents it is looked more seldom
+KEPT = 180  # samples: half an hour, or longer
 DISK_EVERY = 30  # samples between two looks at the disk
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -36,8 +37,9 @@ class Sample(NamedTuple):
 RINGS: dict[str, deque[Sample]] = defaultdict(lambda: deque(maxlen=KEPT))
 
 
-def look() -> None:
-    """One sample of each agent that runs; those that are gone are forgotten."""
+def look() -> float:
+    """One sample of each agent that runs; those that are gone are forgotten. Seconds until the next look."""
+    begun = time.monotonic()
     rows = Container.objects.exclude(status=Container.Status.DESTROYED)
     if running := list(rows.filter(status=Container.Status.RUNNING)):
         children = processes()
@@ -47,6 +49,7 @@ def look() -> None:
     for name in set(RINGS) - set(rows.values_list("name", flat=True)):
         del RINGS[name]
     publish("vitals")
+    return max(EVERY, (time.monotonic() - begun) / SHARE)
 
 
 def add(name: str, pid: int, children: dict[int, list[psutil.Process]]) -> None:

@@ -71,3 +71,9 @@ def test_no_more_is_kept_than_half_an_hour_and_nothing_of_who_is_gone(db):
 def test_a_counter_that_began_anew_is_no_negative_load():
     vitals.RINGS["scout"].extend([Sample(0, 50, 1, 1, 1), Sample(10, 2, 1, 1, 1)])
     assert vitals.cpu("scout").values == [0.0]
+
+
+def test_what_takes_long_is_looked_at_more_seldom(db, monkeypatch):
+    assert vitals.look() == vitals.EVERY
+    monkeypatch.setattr(vitals.time, "monotonic", iter((0.0, 0.2)).__next__)
+    assert vitals.look() == pytest.approx(40.0)
