@@ -266,7 +266,8 @@ class Hive:
 
     async def _vitals(self) -> None:
         while True:
-            await asyncio.sleep(await asyncio.to_thread(vitals.look))
+            pause = await asyncio.to_thread(vitals.look)
+            await asyncio.sleep(pause)
 
     async def _vacuum_at_start(self) -> None:
         await asyncio.to_thread(broker_tasks.vacuum.call_local)
