@@ -119,6 +119,7 @@ def greeted(row: Container, driver: Driver, spec: Spec) -> Result:
     for _ in range(max(1, int(HELLO / LOOK))):
         status = driver.status(row.name)
         if not status.running:
+            status = driver.wait(row.name, 0)  # its outer process may still have the exit code to write
             return failed(f"It ended as it was started, {exit_words(status.exit_code)}.{tail(row, driver)}")
         if said_hello(row.name, status):
             return {
