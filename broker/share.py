@@ -25,7 +25,7 @@ class Share:
 
     def rest(self) -> float:
         """Seconds until it may have its next line read."""
-        return self._rested and max(0.0, self._rested - BURST - time.monotonic())
+        return max(0.0, self._rested - BURST - time.monotonic())
 
     def read(self, line: bytes, more: float = 0.0) -> dict[str, Any]:
         """`decode(line)`; what is dear to read is dear to do, so a rest follows.

@@ -1,7 +1,10 @@
-"""Both ends of the line protocol: newline-delimited JSON-RPC 2.0 over unix sockets. It knows no Django.
+"""The answering end of the line protocol: newline-delimited JSON-RPC 2.0 over unix sockets. It knows no Django.
 
-`Client.call()` asks, `listen()` answers, `Refused` is how a verb says no. Who asks is told by the socket it came in on,
-never by what it writes.
+`listen()` answers, `Client.call()` (client.py, and from here) asks, `Refused` is how a verb says no. Who asks is told by the
+socket it came in on, never by what it writes.
+
+A connection is in one of a few conditions: it waits for words, for the end of a line, for a turn of its socket's share
+(`_stalled`), for a peer that reads (`_unread`); it takes no more (`_ended`), or is told why and read away (`_lingers`).
 """
 
 import asyncio
@@ -278,9 +281,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, request: dict[str, Any], under_way: Request) -> None:
         try:
             future = asyncio.ensure_future(self._asked(request))
-        except (
-            Exception
-        ) as error:  # a refusal, or whatever broke in a verb: its caller hears of it and the daemon goes on
+        except Exception as error:  # whatever broke in a verb, its caller hears of it and the daemon goes on
             self._failed(under_way, error)
             return
         # A poll needs no place for as long as it waits.

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from django.utils import timezone
@@ -190,6 +191,14 @@ def test_a_harness_that_ends_at_once_is_told_of_with_its_code(payload, monkeypat
     monkeypatch.setattr(steps, "said_hello", lambda name, status: False)
     row = carried_out(Container.spawn("scout"))
     assert row.error == "It ended as it was started, with exit code 4. The end of its log: no such thing"
+
+
+def test_an_exit_code_that_is_written_a_moment_later_is_waited_for(payload, monkeypatch):
+    payload["now"] = "exit 4"
+    monkeypatch.setattr(steps, "said_hello", lambda name, status: False)
+    seen = DRIVERS["bwrap"].status
+    monkeypatch.setattr(DRIVERS["bwrap"], "status", lambda name: replace(seen(name), exit_code=None))
+    assert "with exit code 4." in carried_out(Container.spawn("scout")).error
 
 
 def test_hello_counts_only_when_it_is_newer_than_the_start(places):

@@ -119,15 +119,15 @@ def thousand_connections(path: str, end: float) -> None:
         held.clear()
 
 
-def slow_loris(path: str, end: float) -> None:
+def slow_loris(path: str, end: float, byte: bytes = b"{", connections: int = CONNECTIONS) -> None:
     """A byte now and then on every connection, and never the end of a line."""
     held: list[socket.socket] = []
     while time.monotonic() < end:
-        while len(held) < CONNECTIONS:
+        while len(held) < connections:
             held.append(opened(path))
         for sock in list(held):
             try:
-                sock.send(b"{")
+                sock.send(byte)
             except OSError:
                 held.remove(sock)
                 sock.close()

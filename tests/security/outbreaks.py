@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from .attacks import opened, over_and_over, pour
+from .attacks import opened, over_and_over, pour, slow_loris
 
 CONNECTIONS = 64
 POST = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n"
@@ -71,17 +71,7 @@ def thousand_ways(path: str, end: float, listed: str) -> None:
 
 def dripping_head(path: str, end: float, listed: str) -> None:
     """A byte now and then on every connection, and never the end of a head."""
-    held: list[socket.socket] = []
-    while time.monotonic() < end:
-        while len(held) < CONNECTIONS:
-            held.append(opened(path))
-        for sock in list(held):
-            try:
-                sock.send(b"G")
-            except OSError:
-                held.remove(sock)
-                sock.close()
-        time.sleep(0.2)
+    slow_loris(path, end, b"G", CONNECTIONS)
 
 
 def half_a_request(path: str, end: float, listed: str) -> None:
