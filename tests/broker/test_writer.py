@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -160,6 +161,26 @@ def test_jobs_are_done_in_the_order_in_which_they_came(writer: Writer) -> None:
 
     asyncio.run(some())
     assert done == list(range(100))
+
+
+def test_what_the_thread_owes_comes_first_also_when_it_has_not_begun(writer: Writer) -> None:
+    done: list[str] = []
+
+    def late(batch=writer._batch) -> tuple:
+        some = batch()
+        time.sleep(0.1)
+        return some
+
+    async def two() -> None:
+        await ready(writer)
+        await writer.write(lambda: None)  # whoever waits for jobs already did not begin late
+        first = writer.write(partial(done.append, "thread"))
+        await asyncio.sleep(0.02)
+        await asyncio.gather(first, writer.write(partial(done.append, "loop"), whole=True))
+
+    writer._batch = late  # type: ignore[method-assign]
+    asyncio.run(two())
+    assert done == ["thread", "loop"]
 
 
 def test_a_reader_that_waits_is_served_by_the_transaction_that_sends(writer: Writer) -> None:
