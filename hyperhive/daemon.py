@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -62,6 +63,8 @@ def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_age
     try:
         settings.HIVE_BIND = bind or settings.HIVE_BIND
         host, port = _address(settings.HIVE_BIND)
+        if not shutil.which("git"):
+            raise CannotStart("There is no git, which keeps the agents' configurations: install it, then start again.")
         lock = open_state()
         _raise_limits()
         _choose_driver(driver, trust_agents or settings.HIVE_TRUST_AGENTS)

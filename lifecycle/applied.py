@@ -17,6 +17,8 @@ from typing import Any
 # GitPython hands on whatever of these it finds: they are somebody else's repository, index or identity.
 for _name in [name for name in os.environ if name.startswith("GIT_")]:
     del os.environ[_name]
+# Without a git it would not even be imported; `hive serve` and `hive doctor` say in a sentence that there is none.
+os.environ["GIT_PYTHON_REFRESH"] = "quiet"
 
 import git  # noqa: E402
 import gitdb  # noqa: E402
@@ -27,6 +29,8 @@ from broker.clean import clean  # noqa: E402
 
 from . import paths, safe_fs  # noqa: E402
 from .objects import BadCommit  # noqa: E402
+
+del os.environ["GIT_PYTHON_REFRESH"]
 
 FILES = ("agent.toml", "agent.nix")
 BRANCH = "refs/heads/main"

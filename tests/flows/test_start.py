@@ -127,6 +127,17 @@ def test_an_unknown_driver_is_refused(quiet: Hive) -> None:
     assert "bwrap" in words
 
 
+def test_a_machine_without_git_is_told_so_and_the_doctor_names_it(quiet: Hive, tmp_path: Path) -> None:
+    assert refused(quiet, PATH=str(tmp_path)) == (
+        1,
+        "hive: There is no git, which keeps the agents' configurations: install it, then start again.\n",
+    )
+    quiet.env["PATH"] = str(tmp_path)
+    done = quiet.cli("doctor")
+    assert "apt-get install git" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_no_isolation_needs_to_be_trusted_by_name(quiet: Hive) -> None:
     code, words = refused(quiet, "--driver", "process")
     assert code == 5
