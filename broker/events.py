@@ -14,8 +14,8 @@ from typing import Any
 from django.db import transaction
 
 _loop: asyncio.AbstractEventLoop | None = None
-# Topics that were looked into in vain and have not been published since.
-_quiet: set[str] = set()
+# Topics that were looked into in vain and have not been published since, each with who may find something there all the same.
+_quiet: dict[str, Any] = {}
 _thread = threading.local()
 _listeners: dict[str, set["Subscription"]] = defaultdict(set)
 # Who would take what a transaction has for a topic, within that transaction.
@@ -28,6 +28,7 @@ def start(loop: asyncio.AbstractEventLoop) -> None:
     """Wake-ups are delivered on this loop from now on; before, and in a command, publishing does nothing."""
     global _loop
     _loop = loop
+    _quiet.clear()
 
 
 def publish(*topics: str) -> None:
@@ -47,20 +48,43 @@ def publish_on_commit(*topics: str) -> None:
 
 
 @contextmanager
-def gathered() -> Iterator[set[str]]:
-    """Of a batch of jobs in this thread, what is to be published once it is committed: each topic once."""
+def gathered(handed: "list[tuple[asyncio.Future, Any]] | None" = None) -> Iterator[set[str]]:
+    """Of a batch of jobs in this thread, what is to be published once it is committed: each topic once.
+
+    On the loop, `handed` is what takers get besides, once it is committed.
+    """
     topics: set[str] = set()
-    _thread.topics = topics
+    _thread.topics, _thread.handed = topics, handed
     try:
         yield topics
     finally:
-        _thread.topics = None
+        _thread.topics = _thread.handed = None
+
+
+def taker(topic: str) -> "Taker | None":
+    """Who waits there and has a wish, if the transaction that is open can `hand` it something."""
+    if getattr(_thread, "handed", None) is None:
+        return None
+    first = next(iter(_takers.get(topic, ())), None)
+    return first if first and first.wish and first.open else None
+
+
+def hand(taker: "Taker", found: Any, still: Any) -> None:
+    """That taker gets it with the commit, and the topic holds nothing more but for who is `still` to find that again."""
+    taker.served = True
+    _thread.handed.append((taker.found, found))
+    _quiet[taker.topic] = still
+
+
+def is_quiet(topic: str) -> bool:
+    """Whether nothing is there, as far as is known: a lost wake-up is made up for when a poll ends."""
+    return topic in _quiet
 
 
 def wake(topics: Iterable[str]) -> None:
     """As `publish`, on the loop itself."""
-    _quiet.difference_update(topics)
     for topic in topics:
+        _quiet.pop(topic, None)
         for subscription in tuple(_listeners.get(topic, ())):
             subscription.woken.set()
         for taker in tuple(_takers.get(topic, ())):
@@ -71,7 +95,7 @@ def offer(topics: Iterable[str]) -> Iterator[tuple[asyncio.Future, Any]]:
     """What the takers find in the transaction that is open; it is theirs once that is committed."""
     for topic in topics:
         for taker in _takers.get(topic, ())[:ASKED]:
-            if not taker.served and not taker.found.done() and (found := taker.serve()):
+            if taker.open and (found := taker.serve()):
                 yield taker.found, found
                 break
 
@@ -113,16 +137,24 @@ class Taker:
 
     `take` runs in a transaction, as a job of `write`: at once, with what is queued for it from then on, when something is
     published, and at the end once more, should a wake-up have been lost. It returns what is falsy while it finds nothing,
-    and None when there is nothing to be found at all.
+    and None when there is nothing to be found at all. `wish` says what it could be
+    handed at once by whoever publishes; `who` it is matters where a topic is quiet for all others.
     """
 
-    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "write")
+    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "wish", "write")
 
     def __init__(
-        self, topic: str, take: Callable[[], Any], nothing: Any, write: Callable[..., asyncio.Future], seconds: float
+        self,
+        topic: str,
+        take: Callable[[], Any],
+        nothing: Any,
+        write: Callable[..., asyncio.Future],
+        seconds: float,
+        wish: Any = None,
+        who: Any = None,
     ):
         loop = asyncio.get_running_loop()
-        self.topic, self.take, self.nothing, self.write = topic, take, nothing, write
+        self.topic, self.take, self.nothing, self.write, self.wish = topic, take, nothing, write, wish
         self.found: asyncio.Future = loop.create_future()
         self.found.add_done_callback(self._end)
         self._looks = self._again = self._over = self.served = False
@@ -130,8 +162,13 @@ class Taker:
         self._timer = loop.call_later(seconds, self._last) if seconds else None
         if not seconds:
             self._last()
-        elif topic not in _quiet:
+        elif topic not in _quiet or (who and who == _quiet[topic]):
             self.look()
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be served: whoever was in a transaction is offered nothing more before that is committed."""
+        return not self.served and not self.found.done()
 
     def look(self) -> None:
         if self.found.done():
@@ -142,7 +179,7 @@ class Taker:
             self.write(self.serve, whole=True).add_done_callback(self._looked)
 
     def serve(self) -> Any:
-        """`take`; whoever was served in a transaction is offered nothing more before it is committed."""
+        """`take`, in the transaction that is open."""
         found = self.take()
         self.served = bool(found)
         return found
@@ -166,7 +203,7 @@ class Taker:
             self.found.set_result(self.nothing)
         elif found is None:
             # Whoever comes next need not look before something is published.
-            _quiet.add(self.topic)
+            _quiet[self.topic] = None
 
     def _end(self, _: asyncio.Future) -> None:
         if self._timer:

@@ -23,20 +23,33 @@ TIMES = ("created_at", "claimed_at", "delivered_at")
 
 # A message that a turn sends inherits the chain of what that turn holds, one hop further. No row: somebody has to say why.
 POST = """
-    INSERT INTO broker_message (cid, sender, recipient, body, reply_to, chain, hop, state, attempt, reason, created_at)
-    SELECT :cid, :sender, :recipient, :body, :reply_to, COALESCE(cause.chain, :cid), COALESCE(cause.hop + 1, 0),
-        'queued', 0, '', :now
+    INSERT INTO broker_message (cid, sender, recipient, body, reply_to, chain, hop, reason, created_at, {columns})
+    SELECT :cid, :sender, :recipient, :body, :reply_to, COALESCE(cause.chain, :cid), COALESCE(cause.hop + 1, 0), '', :now,
+        {values}
     FROM (SELECT 1) LEFT JOIN (
         SELECT chain, hop FROM broker_message WHERE turn = :turn AND state = 'claimed' AND recipient = :sender
         ORDER BY id LIMIT 1
     ) AS cause
     WHERE EXISTS (SELECT 1 FROM broker_mailbox WHERE name = :recipient AND open)
-        AND (SELECT COUNT(*) FROM (
-            SELECT 1 FROM broker_message WHERE recipient = :recipient AND state = 'queued' LIMIT :full
-        )) < :full
+        AND {room}
     ON CONFLICT (sender, cid) DO NOTHING
     RETURNING id, chain, hop
 """
+QUEUE = POST.format(
+    columns="state, attempt",
+    values="'queued', 0",
+    room="""(SELECT COUNT(*) FROM (
+            SELECT 1 FROM broker_message WHERE recipient = :recipient AND state = 'queued' LIMIT :full
+        )) < :full""",
+)
+# Queued and claimed at once, for the turn of a reader that waits: under what CLAIM asks for, and where no older one waits.
+HAND = POST.format(
+    columns="state, attempt, turn, key, claimed_at",
+    values="'claimed', 1, :reader, :key, :now",
+    room="""NOT EXISTS (SELECT 1 FROM broker_message WHERE recipient = :recipient AND state = 'queued')
+        AND NOT EXISTS (SELECT 1 FROM broker_lease WHERE recipient = :recipient AND turn <> :reader)
+        AND NOT EXISTS (SELECT 1 FROM broker_message WHERE turn = :reader AND state = 'claimed' AND key = :key)""",
+)
 
 # In a RETURNING a column has no type, and without the cast the index on names would not serve.
 # Nothing while another turn of the recipient holds a lease, or when this very call has claimed before.
@@ -56,6 +69,7 @@ CLAIMED = """
 """
 SENT = "SELECT {columns} FROM broker_message WHERE sender = :sender AND cid = :cid"
 OPEN = "SELECT open FROM broker_mailbox WHERE name = :name"
+ROLE = "SELECT role FROM broker_mailbox WHERE name = :name"
 OPEN_NAMES = "SELECT name FROM broker_mailbox WHERE open"
 ACK = """
     UPDATE broker_message SET state = 'delivered', delivered_at = :now, reason = '',
@@ -104,16 +118,16 @@ def connect() -> sqlite3.Connection:
 @contextmanager
 def on(own: sqlite3.Connection) -> Iterator[None]:
     """What this thread asks by `rows` meanwhile, it asks of that connection."""
-    _thread.own = own
+    _thread.own, _thread.now = own, now()
     try:
         yield
     finally:
-        _thread.own = None
+        _thread.own = _thread.now = None
 
 
 def now() -> str:
-    """As Django writes a datetime into SQLite."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+    """As Django writes a datetime into SQLite; one and the same for all that is done `on` a connection."""
+    return getattr(_thread, "now", None) or datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
 
 
 def stored(moment: datetime) -> str:
@@ -130,10 +144,18 @@ def with_columns(statement: str) -> str:
 def post(message: dict[str, Any], turn: str | None, full: int) -> dict[str, Any] | None:
     """Queue it: the row as JSON, or None when the recipient takes none, has `full` waiting, or the cid is known."""
     at = now()
-    found = rows(POST, turn=turn, full=full, now=at, **message)
-    if not found:
-        return None
-    id_, chain, hop = found[0]
+    found = rows(QUEUE, turn=turn, full=full, now=at, **message)
+    return as_posted(message, at, *found[0]) if found else None
+
+
+def hand(message: dict[str, Any], turn: str | None, reader: str, key: str) -> dict[str, Any] | None:
+    """As `post`, and claimed in the same statement for the turn `reader`; None too where it may not have it, or not yet."""
+    at = now()
+    found = rows(HAND, turn=turn, reader=reader, key=key, now=at, **message)
+    return as_posted(message, at, *found[0]) if found else None
+
+
+def as_posted(message: dict[str, Any], at: str, id_: int, chain: str, hop: int) -> dict[str, Any]:
     whole = dict.fromkeys(FIELDS) | message
     whole |= {
         "id": id_,
@@ -145,6 +167,13 @@ def post(message: dict[str, Any], turn: str | None, full: int) -> dict[str, Any]
         "created_at": iso(at),
     }
     return whole
+
+
+def as_handed(posted: dict[str, Any], turn: str) -> dict[str, Any]:
+    """What its reader gets of what was `hand`ed: as `claim` would tell it."""
+    [[role]] = rows(ROLE, name=posted["sender"]) or [["agent"]]
+    claimed = {"state": "claimed", "attempt": 1, "turn": turn, "claimed_at": posted["created_at"], "sender_role": role}
+    return posted | claimed
 
 
 def claim(recipient: str, turn: str, key: str, most: int) -> list[dict[str, Any]]:

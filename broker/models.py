@@ -6,14 +6,15 @@ queued --claim--> claimed --ack--> delivered --30 days--> vacuumed
 """
 
 import difflib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from . import disk, hot
+from . import disk, events, hot
 from .age import DAY, Age, boot_clock, boot_id
 from .events import publish_on_commit
 from .hot import FIELDS
@@ -57,6 +58,15 @@ class Mailbox(models.Model):
         Message._bury(undelivered, reason)
         Lease.objects.filter(recipient=self.name).delete()
         publish_on_commit("messages")
+
+
+class Reader(NamedTuple):
+    """A turn that waits for a message: what `take` would be asked for it."""
+
+    turn: str
+    key: str
+    lease: float  # seconds
+    may: Callable[[str], bool]  # whether that recipient may have one now
 
 
 class Message(models.Model):
@@ -137,6 +147,8 @@ class Message(models.Model):
             "reply_to": reply_to,
         }
         room = sender == HIVE or not disk.short()
+        if room and (taker := events.taker(f"inbox:{to}")) and (handed := cls._hand(taker, message, turn)):
+            return handed
         if room and (queued := hot.post(message, turn, FULL)):
             reached("send.within")
             publish_on_commit(f"inbox:{to}", "messages")
@@ -147,6 +159,20 @@ class Message(models.Model):
         if not room:
             raise disk.refusal()
         raise Refused("busy", f"{to} already has {FULL} messages waiting: try again later.", "mailbox_full")
+
+    @classmethod
+    def _hand(cls, taker: events.Taker, message: dict[str, Any], turn: str | None) -> dict[str, Any] | None:
+        """The message, as `post` answers with it, and whoever waits for it has claimed it; None where that may not be."""
+        reader: Reader = taker.wish
+        if not reader.may(message["recipient"]) or not (posted := hot.hand(message, turn, reader.turn, reader.key)):
+            return None
+        reached("send.within")
+        reached("claim.within")
+        Lease.hold(reader.turn, posted["recipient"], reader.lease)
+        reached("claim.leased")
+        events.hand(taker, {"messages": [hot.as_handed(posted, reader.turn)]}, still=reader.turn)
+        publish_on_commit("messages")
+        return posted
 
     @classmethod
     def waiting(cls, recipient: str) -> int:
@@ -186,7 +212,8 @@ class Message(models.Model):
         """The turn succeeded: what it claimed is delivered. How many that were."""
         acked = hot.rows(hot.ACK, turn=turn, recipient=recipient, now=hot.now())
         reached("ack.within")
-        Lease.drop(recipient, turn)
+        # Where nothing waits, nobody need look whether it may be had now.
+        Lease.drop(recipient, turn, tell=not events.is_quiet(f"inbox:{recipient}"))
         reached("ack.dropped")
         return len(acked)
 
@@ -289,9 +316,10 @@ class Lease(models.Model):
             raise Refused("conflict", "The lease of this turn has run out.", "lease_lost")
 
     @classmethod
-    def drop(cls, recipient: str, turn: str) -> None:
+    def drop(cls, recipient: str, turn: str, tell: bool = True) -> None:
+        """`tell` those that wait for the recipient's messages."""
         if hot.rows(hot.DROP, turn=turn, recipient=recipient):
-            publish_on_commit(f"inbox:{recipient}", "messages")
+            publish_on_commit("messages", *[f"inbox:{recipient}"] * tell)
 
     @classmethod
     def over(cls) -> models.QuerySet["Lease"]:

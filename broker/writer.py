@@ -1,7 +1,7 @@
 """The one writer: verbs that arrive while a commit runs share the next one, so many verbs cost one fsync.
 
 Jobs of raw statements alone run on the event loop, on a connection of its own, and only their commit in a thread, so that
-the loop never waits for a disk. Every other job runs in the writer's thread, on Django's connection, and whatever comes
+the loop never waits long for a disk. Every other job runs in the writer's thread, on Django's connection, and whatever comes
 while that has work goes there too, so that jobs are done in the order in which they came.
 """
 
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from .wire import Refused
 
 # A batch holds the database for a few milliseconds at most, and the loop for fewer.
 BATCH, TURN = 128, 0.003
+# Seconds that the loop waits for a commit, while commits take no longer than that: to be woken by a thread takes longer.
+PATIENCE = 0.001
 
 
 class Job(NamedTuple):
@@ -75,7 +78,8 @@ class Writer:
         self.begins = self.commits = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self.own: sqlite3.Connection | None = None
-        self.flushes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.flushes: queue.SimpleQueue[tuple[sqlite3.Connection, Future] | None] = queue.SimpleQueue()
+        self.quick = True  # the last commit took no longer than the loop's patience
         self.flusher: threading.Thread | None = None
         # Held by whoever has a transaction open: nobody then has to wait for SQLite, which sleeps longer than it takes.
         self.turn = threading.Lock()
@@ -162,23 +166,37 @@ class Writer:
         try:
             own.execute("BEGIN IMMEDIATE")
             before = own.total_changes
-            with events.gathered() as topics, hot.on(own):
+            with events.gathered(handed := []) as topics, hot.on(own):
                 answers = self._some()
                 count = len(answers)
-                answers += [Answer(future, result, None) for future, result in events.offer(topics)]
+                handed += events.offer(topics)
         except Exception:  # the thread waits for who else holds the database, and tells a broken job from the others
             undo(own)
             self.turn.release()
             return False
+        answers += [Answer(future, result, None) for future, result in handed]
         batch = Batch(self.coming[:count], answers, topics)
         self.coming = self.coming[count:]
-        commit = partial(self._flush, own, batch, asyncio.get_running_loop())
+        self.commits = True
         if own.total_changes == before:
-            commit()
+            self._committed(batch, self._flush(own))
         else:
-            self.commits = True
-            self.flushes.put(commit)
+            self._send_off(own, batch)
         return True
+
+    def _send_off(self, own: sqlite3.Connection, batch: Batch) -> None:
+        flushed: Future = Future()
+        self.flushes.put((own, flushed))
+        with contextlib.suppress(FutureTimeout):
+            self._committed(batch, flushed.result(PATIENCE if self.quick else 0))
+            return
+        loop = asyncio.get_running_loop()
+
+        def tell(_: Future) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                loop.call_soon_threadsafe(self._committed, batch, flushed.result())
+
+        flushed.add_done_callback(tell)
 
     def _some(self) -> list[Answer]:
         answers, until = [], time.monotonic() + TURN
@@ -205,25 +223,24 @@ class Writer:
     # ---- where a commit waits for the disk
 
     def _flush_all(self) -> None:
-        while commit := self.flushes.get():
-            commit()
+        while some := self.flushes.get():
+            own, flushed = some
+            begun = time.monotonic()
+            failure = self._flush(own)
+            self.quick = time.monotonic() - begun < PATIENCE
+            flushed.set_result(failure)
 
-    def _flush(self, own: sqlite3.Connection, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
-        failure = None
+    def _flush(self, own: sqlite3.Connection) -> Exception | None:
+        """The commit's failure."""
         try:
             own.execute("COMMIT")
         except sqlite3.Error as error:
-            failure = error
             undo(own)
+            return error
         finally:
             self.turn.release()
-        if not failure:
-            reached("commit.done")
-        if threading.current_thread() is self.flusher:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-                loop.call_soon_threadsafe(self._committed, batch, failure)
-        else:
-            self._committed(batch, failure)
+        reached("commit.done")
+        return None
 
     # ---- in the thread
 

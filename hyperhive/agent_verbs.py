@@ -13,7 +13,7 @@ from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval, check_why
 from broker.events import Subscription, Taker, publish_on_commit
-from broker.models import Lease, Message
+from broker.models import Lease, Message, Reader
 from broker.wire import Refused
 from lifecycle.models import Container
 
@@ -36,19 +36,26 @@ def send(
 
 def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> asyncio.Future:
     """Take the oldest message that waits for the caller, waiting up to `wait` seconds for one."""
-    claim = partial(claimed, caller.name, turn, key or turn, lease)
-    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait).found
+    reader = Reader(turn, key or turn, lease, takes_messages)
+    claim = partial(claimed, caller.name, reader)
+    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait, reader, turn).found
 
 
-def claimed(name: str, turn: str, key: str, lease: float) -> dict | None:
-    """Who is paused, or about to be ended or rebuilt, gets no message, but a repeat gets what its first call had.
+def claimed(name: str, reader: Reader) -> dict | None:
+    """Who may have no message gets none, but a repeat gets what its first call had.
 
     Empty while it may get none, None when nothing waits at all.
     """
+    turn, key, lease, may = reader
     if not Message.any_for(name, turn):
         return None
-    may = not Container.takes_no_message(name) or Lease.known(turn)
-    return {"messages": messages} if may and (messages := Message.take(name, turn, key, lease)) else {}
+    messages = Message.take(name, turn, key, lease) if may(name) or Lease.known(turn) else []
+    return {"messages": messages} if messages else {}
+
+
+def takes_messages(name: str) -> bool:
+    """Not while it is paused, about to be ended or rebuilt, or out of its budget."""
+    return not Container.takes_no_message(name)
 
 
 async def renew(caller: Caller, turn: Id, lease: Seconds = 90, wait: Annotated[float, Field(ge=0, le=20)] = 0) -> dict:

@@ -1,21 +1,26 @@
 """The broker's promises, one message at a time."""
 
+import asyncio
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from broker import hot
+from broker import events, hot
 from broker.age import DAY, Age
-from broker.models import ATTEMPTS, BODY, HIVE, Lease, Mailbox, Message, boot_clock, boot_id
+from broker.events import Taker
+from broker.models import ATTEMPTS, BODY, HIVE, Lease, Mailbox, Message, Reader, boot_clock, boot_id
 from broker.wire import Refused
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def mailboxes() -> None:
+def mailboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_quiet", {})
     Mailbox.objects.create(name=HIVE, role="hive", open=False)
     for name in ("operator", "hm1nd", "scout"):
         Mailbox.objects.create(name=name, role={"operator": "operator", "hm1nd": "manager"}.get(name, "agent"))
@@ -195,7 +200,7 @@ def plan(sql: str, **params: str) -> str:
 
 STATEMENTS = {
     name: hot.with_columns(getattr(hot, name))
-    for name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "SENT", "OPEN", "KNOWN", "VACUUM")
+    for name in ("QUEUE", "HAND", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "SENT", "OPEN", "ROLE", "KNOWN", "VACUUM")
 }
 
 
@@ -204,9 +209,9 @@ def test_a_hot_statement_reads_indexes_and_never_a_table(name: str) -> None:
     given = dict.fromkeys(re.findall(r":([a-z_]+)", STATEMENTS[name]), "x")
     steps = plan(STATEMENTS[name], **given)
     assert "SCAN broker_" not in steps
-    if name in ("POST", "CLAIM", "ANY"):
+    if name in ("QUEUE", "HAND", "CLAIM", "ANY"):
         assert "message_queued" in steps
-    if name in ("POST", "CLAIM", "CLAIMED", "ACK", "ANY"):
+    if name in ("QUEUE", "HAND", "CLAIM", "CLAIMED", "ACK", "ANY"):
         assert "message_claimed" in steps
     if name == "VACUUM":
         assert "message_aged" in steps
@@ -237,3 +242,70 @@ def test_the_raw_statements_say_what_the_orm_says() -> None:
     assert (row.state, row.aged) == (Message.State.DELIVERED, 7.5)
     assert timezone.now() - timedelta(seconds=60) < row.delivered_at <= timezone.now()
     assert not Lease.objects.filter(turn="turn-one").exists()
+
+
+# ---- a reader that waits
+
+
+def given(to: str = "scout", turn: str = "turn-one", may: bool = True, **how: Any) -> tuple[dict, Any]:
+    """What the sender is answered, and what the waiting reader of that turn was handed in the same transaction."""
+
+    own = connection.connection
+
+    async def send() -> tuple[dict, Any]:
+        reader = Reader(turn, turn, 60, lambda _: may)
+        waiting = Taker(f"inbox:{to}", lambda: None, None, lambda *_, **__: asyncio.Future(), 10, reader, turn)
+        with events.gathered(handed := []), hot.on(own):
+            posted = Message.post("hm1nd", to, "hi", **how)
+        waiting.found.cancel()
+        return posted, next((found for future, found in handed if future is waiting.found), None)
+
+    return asyncio.run(send())
+
+
+def test_a_reader_that_waits_is_handed_the_message_as_a_claim_would_tell_it() -> None:
+    posted, handed = given()
+    row = Message.objects.get()
+    assert posted["state"] == "queued"
+    assert handed == {"messages": [row.as_json() | {"sender_role": "manager"}]}
+    assert (row.state, row.turn, row.key, row.attempt) == ("claimed", "turn-one", "turn-one", 1)
+    assert handed["messages"] == Message.take("scout", "turn-one", "turn-one", 60), "a repeat gets the very same"
+    assert Lease.known("turn-one")
+    assert Message.ack("scout", "turn-one") == 1
+
+
+@pytest.mark.parametrize("hindered", ["an older one waits", "another turn works", "it had one", "it is paused", "known"])
+def test_a_reader_is_handed_nothing_that_it_could_not_claim(hindered: str) -> None:
+    how = {}
+    if hindered == "an older one waits":
+        Message.send("hm1nd", "scout", "older")
+    elif hindered == "another turn works":
+        Lease.hold("turn-two", "scout", 60)
+    elif hindered == "it had one":
+        Message.send("hm1nd", "scout", "before")
+        Message.take("scout", "turn-one", "turn-one", 60)
+    elif hindered == "known":
+        Message.send("hm1nd", "scout", "hi", cid="known-0001")
+        Message.take("scout", "turn-one", "key-two", 60)
+        how["cid"] = "known-0001"
+    before = Message.objects.filter(state="claimed").count()
+    posted, handed = given(may=hindered != "it is paused", **how)
+    assert handed is None
+    assert posted["state"] == ("claimed" if hindered == "known" else "queued")
+    assert Message.objects.filter(state="claimed").count() == before
+
+
+def test_where_nothing_waits_an_ack_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def published() -> set[str]:
+        Lease.hold("turn-one", "scout", 60)
+        with events.gathered() as topics:
+            Message.ack("scout", "turn-one")
+        return topics
+
+    assert published() == {"inbox:scout", "messages"}
+    monkeypatch.setitem(events._quiet, "inbox:scout", None)
+    assert published() == {"messages"}
+    Lease.hold("turn-one", "scout", 60)
+    with events.gathered() as topics:
+        Message.release("scout", "turn-one", "it failed")
+    assert topics == {"inbox:scout", "messages"}, "what was given back waits"
