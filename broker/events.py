@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db import transaction
 
+from .later import Later
+
 _loop: asyncio.AbstractEventLoop | None = None
 # Topics that were looked into in vain and have not been published since, each with who may find something there all the same.
 _quiet: dict[str, Any] = {}
@@ -48,7 +50,7 @@ def publish_on_commit(*topics: str) -> None:
 
 
 @contextmanager
-def gathered(handed: "list[tuple[asyncio.Future, Any]] | None" = None) -> Iterator[set[str]]:
+def gathered(handed: list[tuple[Later, Any]] | None = None) -> Iterator[set[str]]:
     """Of a batch of jobs in this thread, what is to be published once it is committed: each topic once.
 
     On the loop, `handed` is what takers get besides, once it is committed.
@@ -91,7 +93,7 @@ def wake(topics: Iterable[str]) -> None:
             taker.look()
 
 
-def offer(topics: Iterable[str]) -> Iterator[tuple[asyncio.Future, Any]]:
+def offer(topics: Iterable[str]) -> Iterator[tuple[Later, Any]]:
     """What the takers find in the transaction that is open; it is theirs once that is committed."""
     for topic in topics:
         for taker in _takers.get(topic, ())[:ASKED]:
@@ -148,14 +150,14 @@ class Taker:
         topic: str,
         take: Callable[[], Any],
         nothing: Any,
-        write: Callable[..., asyncio.Future],
+        write: Callable[..., Later],
         seconds: float,
         wish: Any = None,
         who: Any = None,
     ):
         loop = asyncio.get_running_loop()
         self.topic, self.take, self.nothing, self.write, self.wish = topic, take, nothing, write, wish
-        self.found: asyncio.Future = loop.create_future()
+        self.found = Later(loop)
         self.found.add_done_callback(self._end)
         self._looks = self._again = self._over = self.served = False
         _takers[topic].append(self)
@@ -188,7 +190,7 @@ class Taker:
         self._over = True
         self.look()
 
-    def _looked(self, job: asyncio.Future) -> None:
+    def _looked(self, job: Later) -> None:
         self._looks = False
         error = job.exception()
         if self.found.done():
@@ -205,7 +207,7 @@ class Taker:
             # Whoever comes next need not look before something is published.
             _quiet[self.topic] = None
 
-    def _end(self, _: asyncio.Future) -> None:
+    def _end(self, _: Later) -> None:
         if self._timer:
             self._timer.cancel()
         _takers[self.topic].remove(self)

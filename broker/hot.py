@@ -171,7 +171,7 @@ def as_posted(message: dict[str, Any], at: str, id_: int, chain: str, hop: int) 
 
 def as_handed(posted: dict[str, Any], turn: str) -> dict[str, Any]:
     """What its reader gets of what was `hand`ed: as `claim` would tell it."""
-    [[role]] = rows(ROLE, name=posted["sender"]) or [["agent"]]
+    [(role,)] = rows(ROLE, name=posted["sender"]) or [("agent",)]
     claimed = {"state": "claimed", "attempt": 1, "turn": turn, "claimed_at": posted["created_at"], "sender_role": role}
     return posted | claimed
 

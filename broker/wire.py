@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from .client import Client, Unreachable, ask
 from .jsonrpc import BODY, CODES, KINDS, LINE, POLL, Refused, decode, encode
+from .later import Later
 from .share import AT_ONCE, Share
 
 __all__ = [
@@ -161,7 +162,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, door: Door):
         self.door = door
-        self.running: dict[asyncio.Future, Request] = {}
+        self.running: dict[asyncio.Future | Later, Request] = {}
         self._rest = bytearray()  # what has come and is not taken yet
         self._scanned = 0  # so much of it has no line's end
         self._out: list[bytes] = []
@@ -280,10 +281,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _begin(self, request: dict[str, Any], under_way: Request) -> None:
         try:
-            future = asyncio.ensure_future(self._asked(request))
+            asked = self._asked(request)
         except Exception as error:  # whatever broke in a verb, its caller hears of it and the daemon goes on
             self._failed(under_way, error)
             return
+        future = asked if isinstance(asked, Later) else asyncio.ensure_future(asked)
         # A poll needs no place for as long as it waits.
         if under_way.method not in self.door.polls:
             self.door.share.places -= 1
@@ -300,7 +302,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- what is answered
 
-    def _done(self, future: asyncio.Future) -> None:
+    def _done(self, future: asyncio.Future | Later) -> None:
         under_way = self.running.pop(future)
         if under_way.method not in self.door.polls:
             self.door.share.give()

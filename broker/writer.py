@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, connection, transaction
 
 from . import disk, events, hot
+from .later import Later
 from .points import reached
 from .wire import Refused
 
@@ -33,12 +34,12 @@ class Job(NamedTuple):
     """What is to be written, and who hears of it: a future of a thread's, or one of a loop's."""
 
     do: Callable[[], Any]
-    future: "Future | asyncio.Future"
+    future: Future | Later
     whole: bool  # it refuses before it writes anything, or not at all: no savepoint has to undo it
 
 
 class Answer(NamedTuple):
-    future: "Future | asyncio.Future"
+    future: Future | Later
     result: Any
     failure: Exception | None
 
@@ -107,10 +108,10 @@ class Writer:
                 return do()
         return self.submit(do).result()
 
-    def write(self, do: Callable[[], Any], whole: bool = False) -> asyncio.Future:
+    def write(self, do: Callable[[], Any], whole: bool = False) -> Later:
         """From the event loop. A caller that goes away does not undo what its job has begun."""
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future = Later(loop)
         if loop is not self.loop:
             self._settle(loop)
         self.coming.append(Job(do, future, whole))
@@ -166,7 +167,8 @@ class Writer:
         try:
             own.execute("BEGIN IMMEDIATE")
             before = own.total_changes
-            with events.gathered(handed := []) as topics, hot.on(own):
+            handed: list[tuple[Later, Any]] = []
+            with events.gathered(handed) as topics, hot.on(own):
                 answers = self._some()
                 count = len(answers)
                 handed += events.offer(topics)
@@ -310,7 +312,7 @@ def give(answers: list[Answer]) -> None:
     """Each loop is woken once for all that it waits for."""
     loops: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
     for answer in answers:
-        if isinstance(answer.future, asyncio.Future):
+        if isinstance(answer.future, Later):
             loops.setdefault(answer.future.get_loop(), []).append(answer)
         else:
             answer.give()

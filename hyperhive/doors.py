@@ -12,6 +12,7 @@ from django.conf import settings
 from agents.models import Event
 from broker import wire
 from broker.events import Subscription
+from broker.later import Later
 from broker.models import OPERATOR
 from lifecycle import egress, paths, safe_fs
 from lifecycle.models import Container
@@ -118,7 +119,7 @@ def _refused(agent: str, what: dict[str, Any]) -> None:
     writer.write(partial(Event.of_host, agent, "egress", what)).add_done_callback(partial(_recorded, agent))
 
 
-def _recorded(agent: str, done: asyncio.Future) -> None:
+def _recorded(agent: str, done: Later) -> None:
     if not done.cancelled() and (error := done.exception()):
         log.error("a refusal of %s could not be recorded: %s", agent, error)
 

@@ -200,7 +200,21 @@ def plan(sql: str, **params: str) -> str:
 
 STATEMENTS = {
     name: hot.with_columns(getattr(hot, name))
-    for name in ("QUEUE", "HAND", "CLAIM", "CLAIMED", "ACK", "ANY", "HOLD", "DROP", "SENT", "OPEN", "ROLE", "KNOWN", "VACUUM")
+    for name in (
+        "QUEUE",
+        "HAND",
+        "CLAIM",
+        "CLAIMED",
+        "ACK",
+        "ANY",
+        "HOLD",
+        "DROP",
+        "SENT",
+        "OPEN",
+        "ROLE",
+        "KNOWN",
+        "VACUUM",
+    )
 }
 
 
@@ -274,7 +288,9 @@ def test_a_reader_that_waits_is_handed_the_message_as_a_claim_would_tell_it() ->
     assert Message.ack("scout", "turn-one") == 1
 
 
-@pytest.mark.parametrize("hindered", ["an older one waits", "another turn works", "it had one", "it is paused", "known"])
+@pytest.mark.parametrize(
+    "hindered", ["an older one waits", "another turn works", "it had one", "it is paused", "known"]
+)
 def test_a_reader_is_handed_nothing_that_it_could_not_claim(hindered: str) -> None:
     how = {}
     if hindered == "an older one waits":
