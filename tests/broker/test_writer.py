@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -199,24 +200,47 @@ def test_a_reader_that_waits_is_served_by_the_transaction_that_sends(writer: Wri
     assert (message["body"], message["state"], commits) == ("for you", "claimed", 1)
 
 
-def test_a_commit_that_fails_on_the_loop_is_tried_again_in_the_thread(writer: Writer) -> None:
-    class Full:
-        """The loop's connection, whose disk is full when it comes to the commit."""
+class AtCommit:
+    """The loop's connection, to which something happens when it comes to the commit."""
 
-        def __init__(self, own: sqlite3.Connection):
-            self.own = own
+    def __init__(self, own: sqlite3.Connection, what: Callable[[], object]):
+        self.own, self.what = own, what
 
-        def __getattr__(self, name: str):
-            return getattr(self.own, name)
+    def __getattr__(self, name: str):
+        return getattr(self.own, name)
 
-        def execute(self, statement: str, *params):
-            if statement == "COMMIT":
-                raise sqlite3.OperationalError("database or disk is full")
-            return self.own.execute(statement, *params)
+    def execute(self, statement: str, *params):
+        if statement == "COMMIT":
+            self.what()
+        return self.own.execute(statement, *params)
+
+
+def test_the_loop_goes_on_while_a_disk_is_slow_and_answers_when_it_is_done(writer: Writer) -> None:
+    on_disk = threading.Event()
 
     async def send() -> str:
         await ready(writer)
-        writer.own = Full(writer.own)  # type: ignore[assignment,arg-type]
+        writer.own = AtCommit(writer.own, on_disk.wait)  # type: ignore[assignment,arg-type]
+        sending = writer.write(partial(Message.post, "hm1nd", "scout", "slow"), whole=True)
+        await asyncio.sleep(0.05)
+        assert not sending.done()
+        on_disk.set()
+        slow = await sending
+        assert not writer.quick, "the next commit is not waited for"
+        writer.own = writer.own.own  # type: ignore[union-attr]
+        await writer.write(partial(Message.post, "hm1nd", "scout", "after it"), whole=True)
+        return slow["body"]
+
+    assert asyncio.run(send()) == "slow"
+
+
+def test_a_commit_that_fails_on_the_loop_is_tried_again_in_the_thread(writer: Writer) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def send() -> str:
+        await ready(writer)
+        writer.own = AtCommit(writer.own, full)  # type: ignore[assignment,arg-type]
         return (await writer.write(partial(Message.post, "hm1nd", "scout", "twice tried"), whole=True))["body"]
 
     assert asyncio.run(send()) == "twice tried"
