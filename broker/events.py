@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db import transaction
 
+from . import due
+
 _loop: asyncio.AbstractEventLoop | None = None
 # Topics that were looked into in vain and have not been published since.
 _quiet: set[str] = set()
@@ -108,33 +110,36 @@ class Subscription:
         return True
 
 
-class Taker:
-    """A long poll without a task: `found` is what `take` found, or `nothing` after that many seconds.
+class Taker(asyncio.Future):
+    """A long poll without a task: a future of what `take` found, or of `nothing` after that many seconds.
 
     `take` runs in a transaction, as a job of `write`: at once, with what is queued for it from then on, when something is
     published, and at the end once more, should a wake-up have been lost. It returns what is falsy while it finds nothing,
     and None when there is nothing to be found at all.
     """
 
-    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "write")
+    __slots__ = ("_again", "_looks", "_moment", "_over", "nothing", "served", "take", "topic", "write")
 
     def __init__(
         self, topic: str, take: Callable[[], Any], nothing: Any, write: Callable[..., asyncio.Future], seconds: float
     ):
-        loop = asyncio.get_running_loop()
+        super().__init__(loop=asyncio.get_running_loop())
         self.topic, self.take, self.nothing, self.write = topic, take, nothing, write
-        self.found: asyncio.Future = loop.create_future()
-        self.found.add_done_callback(self._end)
+        self.add_done_callback(Taker._end)
         self._looks = self._again = self._over = self.served = False
         _takers[topic].append(self)
-        self._timer = loop.call_later(seconds, self._last) if seconds else None
+        self._moment = due.expect(self, seconds) if seconds else set()
         if not seconds:
-            self._last()
+            self.too_late()
         elif topic not in _quiet:
             self.look()
 
+    @property
+    def found(self) -> asyncio.Future:
+        return self
+
     def look(self) -> None:
-        if self.found.done():
+        if self.done():
             return
         self._again = self._looks
         if not self._looks:
@@ -147,30 +152,29 @@ class Taker:
         self.served = bool(found)
         return found
 
-    def _last(self) -> None:
+    def too_late(self) -> None:
         self._over = True
         self.look()
 
     def _looked(self, job: asyncio.Future) -> None:
         self._looks = False
         error = job.exception()
-        if self.found.done():
+        if self.done():
             pass
         elif error:
-            self.found.set_exception(error)
+            self.set_exception(error)
         elif found := job.result():
-            self.found.set_result(found)
+            self.set_result(found)
         elif self._again:
             self.look()
         elif self._over:
-            self.found.set_result(self.nothing)
+            self.set_result(self.nothing)
         elif found is None:
             # Whoever comes next need not look before something is published.
             _quiet.add(self.topic)
 
-    def _end(self, _: asyncio.Future) -> None:
-        if self._timer:
-            self._timer.cancel()
+    def _end(self) -> None:
+        self._moment.discard(self)
         _takers[self.topic].remove(self)
         if not _takers[self.topic]:
             del _takers[self.topic]
