@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
+from . import due
 from .later import Later
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -74,7 +75,7 @@ def taker(topic: str) -> "Taker | None":
 def hand(taker: "Taker", found: Any, still: Any) -> None:
     """That taker gets it with the commit, and the topic holds nothing more but for who is `still` to find that again."""
     taker.served = True
-    _thread.handed.append((taker.found, found))
+    _thread.handed.append((taker, found))
     _quiet[taker.topic] = still
 
 
@@ -98,7 +99,7 @@ def offer(topics: Iterable[str]) -> Iterator[tuple[Later, Any]]:
     for topic in topics:
         for taker in _takers.get(topic, ())[:ASKED]:
             if taker.open and (found := taker.serve()):
-                yield taker.found, found
+                yield taker, found
                 break
 
 
@@ -134,16 +135,16 @@ class Subscription:
         return True
 
 
-class Taker:
-    """A long poll without a task: `found` is what `take` found, or `nothing` after that many seconds.
+class Taker(Later):
+    """A long poll without a task: what `take` found, or `nothing` after that many seconds.
 
     `take` runs in a transaction, as a job of `write`: at once, with what is queued for it from then on, when something is
     published, and at the end once more, should a wake-up have been lost. It returns what is falsy while it finds nothing,
-    and None when there is nothing to be found at all. `wish` says what it could be
-    handed at once by whoever publishes; `who` it is matters where a topic is quiet for all others.
+    and None when there is nothing to be found at all. By its `wish` whoever publishes can hand it something at once; `who` it
+    is matters where a topic is quiet for all others.
     """
 
-    __slots__ = ("_again", "_looks", "_over", "_timer", "found", "nothing", "served", "take", "topic", "wish", "write")
+    __slots__ = ("_again", "_looks", "_moment", "_over", "nothing", "served", "take", "topic", "wish", "write")
 
     def __init__(
         self,
@@ -155,25 +156,23 @@ class Taker:
         wish: Any = None,
         who: Any = None,
     ):
-        loop = asyncio.get_running_loop()
+        super().__init__(asyncio.get_running_loop())
         self.topic, self.take, self.nothing, self.write, self.wish = topic, take, nothing, write, wish
-        self.found = Later(loop)
-        self.found.add_done_callback(self._end)
         self._looks = self._again = self._over = self.served = False
         _takers[topic].append(self)
-        self._timer = loop.call_later(seconds, self._last) if seconds else None
+        self._moment = due.expect(self, seconds) if seconds else set()
         if not seconds:
-            self._last()
+            self.too_late()
         elif topic not in _quiet or (who and who == _quiet[topic]):
             self.look()
 
     @property
     def open(self) -> bool:
         """Whether it can be served: whoever was in a transaction is offered nothing more before that is committed."""
-        return not self.served and not self.found.done()
+        return not self.served and not self.done()
 
     def look(self) -> None:
-        if self.found.done():
+        if self.done():
             return
         self._again = self._looks
         if not self._looks:
@@ -186,30 +185,30 @@ class Taker:
         self.served = bool(found)
         return found
 
-    def _last(self) -> None:
+    def too_late(self) -> None:
         self._over = True
         self.look()
 
     def _looked(self, job: Later) -> None:
         self._looks = False
         error = job.exception()
-        if self.found.done():
+        if self.done():
             pass
         elif error:
-            self.found.set_exception(error)
+            self.set_exception(error)
         elif found := job.result():
-            self.found.set_result(found)
+            self.set_result(found)
         elif self._again:
             self.look()
         elif self._over:
-            self.found.set_result(self.nothing)
+            self.set_result(self.nothing)
         elif found is None:
             # Whoever comes next need not look before something is published.
             _quiet[self.topic] = None
 
-    def _end(self, _: Later) -> None:
-        if self._timer:
-            self._timer.cancel()
+    def _finish(self, state: str) -> None:
+        self._moment.discard(self)
         _takers[self.topic].remove(self)
         if not _takers[self.topic]:
             del _takers[self.topic]
+        super()._finish(state)

@@ -39,18 +39,18 @@ class Later:
 
     def set_result(self, result: Any) -> None:
         self._result = result
-        self._end("finished")
+        self._finish("finished")
 
     def set_exception(self, failure: BaseException) -> None:
         self._failure = failure
-        self._end("finished")
+        self._finish("finished")
 
     def cancel(self) -> bool:
         """What it would have told is not undone: only nobody hears of it."""
         if self.done():
             return False
         self._failure = asyncio.CancelledError()
-        self._end("cancelled")
+        self._finish("cancelled")
         return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
@@ -59,7 +59,7 @@ class Later:
         else:
             self._callbacks += (callback,)
 
-    def _end(self, state: str) -> None:
+    def _finish(self, state: str) -> None:
         assert not self.done()
         self._state = state
         callbacks, self._callbacks = self._callbacks, ()

@@ -17,6 +17,8 @@ REST, BURST = 8.0, 0.25
 class Share:
     """Over all the connections of one socket: so many requests at once, and a rest after those that were dear."""
 
+    __slots__ = ("_next", "_rested", "_waiting", "places")
+
     def __init__(self, at_once: int = AT_ONCE):
         self.places = at_once
         self._waiting: list[Callable[[], None]] = []  # a deque would be ten times as big, and few ever wait

@@ -8,25 +8,24 @@ A connection is in one of a few conditions: it waits for words, for the end of a
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import select
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import due, watch
 from .client import Client, Unreachable, ask
 from .jsonrpc import BODY, CODES, KINDS, LINE, POLL, Refused, decode, encode
 from .later import Later
 from .share import AT_ONCE, Share
 
 __all__ = [
-    "BODY", "CODES", "KINDS", "LINE", "POLL", "Client", "Peer", "Refused", "Unreachable", "ask", "bind", "decode",
-    "encode", "listen",
+    "BODY", "CODES", "KINDS", "LINE", "POLL", "Client", "Peer", "Refused", "Unreachable", "ask", "decode", "encode",
+    "listen",
 ]  # fmt: skip
 
 log = logging.getLogger("hive.wire")
@@ -38,12 +37,13 @@ IN_FLIGHT = 16
 PORTION = 16
 # Seconds: of a connection on which nothing is under way; from a line's first byte to its last; until a reply is read.
 IDLE, LINE_TIME, DRAIN = 30.0, 5.0, 5.0
-# How often it is looked who has been silent too long.
-TICK = 0.25
 # Who is turned away is told why, but of a flood only so many at a time.
 LINGER, LINGER_READS, LINGERING = 0.5, 64, 16
 BACKLOG = 64
 SEND_BUFFER = 128 * 1024
+# Bytes of replies that the socket does not take: with more the peer counts as one that does not read, until it has so few.
+UNREAD, READ_AGAIN = 64 * 1024, 16 * 1024
+IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Peer(NamedTuple):
@@ -73,140 +73,162 @@ async def listen(
     *,
     session: Session | None = None,
     polls: frozenset[str] = frozenset({"recv", "renew", "login_wish"}),
-    uids: frozenset[int] | None = None,
+    uids: Collection[int] | None = None,
     gid: int | None = None,
     connections: int = CONNECTIONS,
     at_once: int = AT_ONCE,
-) -> asyncio.Server:
+) -> watch.Listener:
     """Serve `verb(peer, method, params)` on `path`. A first `initialize` hands the connection to `session` (MCP).
 
     `polls` are the verbs that a hang-up cancels; everything else that was begun is finished, `at_once` of it at a time.
     `uids` are the users that may connect (None: whoever can open the socket); `gid` is the group that can open it.
     """
-    door = Door(path.name, verb, session, polls, uids, connections, Share(at_once))
-    loop = asyncio.get_running_loop()
-    return await loop.create_unix_server(lambda: Connection(door), sock=bind(path, gid), backlog=BACKLOG)
+    door = Door(path.name, verb, session, polls, uids, connections, at_once)
+    return watch.listen(path, gid, BACKLOG, door.welcome)
 
 
-def bind(path: Path, gid: int | None = None) -> socket.socket:
-    """A unix socket at `path` that its owner and, as root, the group `gid` can open.
-
-    The directory belongs to the daemon and no agent can write to it, so the path still names our own socket when its mode
-    is set.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    try:
-        sock.bind(os.fspath(path))
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"{error.strerror}: {path}") from None
-    if gid is not None and os.geteuid() == 0:
-        os.chown(path, 0, gid)
-    os.chmod(path, 0o660)
-    return sock
-
-
-@dataclass
 class Door:
     """One socket that is listened on: what its connections have in common."""
 
-    name: str
-    verb: Verb
-    session: Session | None
-    polls: frozenset[str]
-    uids: frozenset[int] | None
-    connections: int
-    share: Share
-    open: "set[Connection]" = field(default_factory=set)
-    sessions: set[asyncio.Task] = field(default_factory=set)
-    # Who has to say or to read something by when, on the loop's clock: one timer for all of them.
-    due: "dict[Connection, float]" = field(default_factory=dict)
-    timer: asyncio.TimerHandle | None = None
+    __slots__ = ("_share", "at_once", "connections", "name", "open", "polls", "session", "uids", "verb")
 
-    def expect(self, connection: "Connection", seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self.due[connection] = loop.time() + seconds
-        if self.timer is None:
-            self.timer = loop.call_later(TICK, self._look)
+    def __init__(
+        self,
+        name: str,
+        verb: Verb,
+        session: Session | None,
+        polls: frozenset[str],
+        uids: Collection[int] | None,
+        connections: int,
+        at_once: int,
+    ):
+        self.name, self.verb, self.session, self.polls, self.uids = name, verb, session, polls, uids
+        self.connections, self.at_once = connections, at_once
+        self.open = 0
+        self._share: Share | None = None
 
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        for connection, at in list(self.due.items()):
-            if at <= loop.time():
-                del self.due[connection]
-                connection.too_late()
-        self.timer = loop.call_later(TICK, self._look) if self.due else None
+    @property
+    def share(self) -> Share:
+        if self._share is None:
+            self._share = Share(self.at_once)
+        return self._share
+
+    def welcome(self, sock: socket.socket) -> None:
+        """Who is too many is told so; of a flood not even that."""
+        if self.open >= self.connections + LINGERING:
+            sock.close()
+        else:
+            self.open += 1
+            Connection(self, sock).greet()
 
 
-# What one read takes, whoever it is from: a protocol is done with it before the loop reads again.
+# What one read takes, whoever it is from: it is done with before the next.
 READ = memoryview(bytearray(64 * 1024))
+NEVER: due.Moment = set()
 
 
-class Request(NamedTuple):
-    """One that is under way."""
+class Request:
+    """One that is under way: what its future calls when it is done."""
 
-    answered: bool  # it has an id, so its peer waits for an answer
-    id: Any
-    method: str
+    __slots__ = ("answered", "connection", "future", "id", "method", "polls")
+
+    def __init__(self, connection: "Connection", answered: bool, id_: Any, method: str):
+        self.connection, self.id = connection, id_
+        self.answered = answered  # it has an id, so its peer waits for an answer
+        self.polls = method in connection.door.polls  # a hang-up cancels it
+        self.method = sys.intern(method) if self.polls else method
+        self.future: asyncio.Future | Later
+
+    def __call__(self, future: asyncio.Future | Later) -> None:
+        self.connection.done(self)
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One peer. It has no task and no stream of its own: ten thousand of them wait at the price of their buffers."""
+class Connection:
+    """One peer, over its socket itself: ten thousand of them that wait cost some hundred bytes each."""
 
     __slots__ = (
-        "_ended", "_late", "_lingers", "_out", "_rest", "_scanned", "_stalled", "_unread", "door", "peer", "running",
-        "transport",
+        "_ended", "_events", "_late", "_lingers", "_moment", "_out", "_rest", "_scanned", "_sock", "_stalled", "_unread",
+        "_unsent", "_watch", "door", "peer", "running",
     )  # fmt: skip
 
-    def __init__(self, door: Door):
-        self.door = door
-        self.running: dict[asyncio.Future | Later, Request] = {}
+    def __init__(self, door: Door, sock: socket.socket):
+        self.door, self._sock, self._watch = door, sock, watch.Watch.here()
+        self.peer = Peer.of(sock)
+        self.running: list[Request] = []
+        self._events = 0  # what the socket is watched for
         self._rest = bytearray()  # what has come and is not taken yet
         self._scanned = 0  # so much of it has no line's end
-        self._out: list[bytes] = []
+        self._out: list[bytes] = []  # what this turn of the loop has to say
+        self._unsent = b""  # what the socket did not take
         self._stalled = False  # its next line waits for a place, for a rest to end, or for answers to be read
         self._unread = False  # its peer does not read what it is told
-        self._late = ""  # what is waited for: "" nothing, else "words", "line" or "reader"
+        self._late = ""  # what is waited for: "" nothing, else "words", "line", "reader" or "end"
+        self._moment: due.Moment = NEVER
         self._ended = False  # no more will be taken from it
         self._lingers = 0  # reads left of what is thrown away
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        door, sock = self.door, transport.get_extra_info("socket")
-        door.open.add(self)
-        self.peer = Peer.of(sock)
-        if len(door.open) > door.connections + LINGERING:
-            transport.abort()
-        elif door.uids is not None and self.peer.uid not in door.uids:
+    def greet(self) -> None:
+        door = self.door
+        self._watch_for(IN)
+        if door.uids is not None and self.peer.uid not in door.uids:
             self._turn_away(Refused("refused", "This socket belongs to another user.", "wrong_user"))
-        elif len(door.open) > door.connections:
+        elif door.open > door.connections:
             full = f"This socket already has {door.connections} connections."
             self._turn_away(Refused("busy", full, "too_many_connections"))
         else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self._expect("words")
 
-    # ---- what comes
+    # ---- the socket
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return READ
+    def ready(self, events: int) -> None:
+        if self._events & OUT:
+            self._send()
+        if self._events & IN and events & ~OUT:
+            self._receive()
 
-    def buffer_updated(self, count: int) -> None:
-        if self._lingers:
+    def _receive(self) -> None:
+        try:
+            count = self._sock.recv_into(READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._lose()
+            return
+        if not count:
+            # It has said its last word, and may still read what it is told.
+            self._watch_for(self._events & ~IN)
+            self._end()
+        elif self._lingers:
             self._lingers -= 1
             if not self._lingers:
-                self.transport.abort()
+                self._lose()
         elif not self._ended:
             self._rest += READ[:count]
             if not self._stalled:
                 self._take_lines()
 
-    def eof_received(self) -> bool:
-        """It has said its last word, and may still read what it is told."""
-        self._end()
-        return True
+    def _watch_for(self, events: int) -> None:
+        if events != self._events and not self._lost():
+            self._watch.change(self._sock.fileno(), self, self._events, events)
+            self._events = events
+
+    def _lost(self) -> bool:
+        return self._sock.fileno() < 0
+
+    def _lose(self) -> None:
+        """At once, with what it was still to be told."""
+        if self._lost():
+            return
+        self._watch_for(0)
+        self._sock.close()
+        self.door.open -= 1
+        self._rest.clear()
+        self._out, self._unsent = [], b""
+        self._end_polls()
+        self._expect("")
+
+    # ---- what comes
 
     def _take_lines(self) -> None:
         rest, share = self._rest, self.door.share
@@ -239,24 +261,24 @@ class Connection(asyncio.BufferedProtocol):
     def _stall(self) -> None:
         self._stalled = True
         self._expect("")
-        self.transport.pause_reading()
+        self._watch_for(self._events & ~IN)
 
     def _go_on(self) -> None:
         """What a peer that has gone had sent is done for nobody: of a flood, for minutes."""
         if self._gone():
-            self.transport.abort()
+            self._lose()
             return
         self._stalled = False
         self._take_lines()
         if not self._stalled and not self._unread:
-            self.transport.resume_reading()
+            self._watch_for(self._events | IN)
 
     def _gone(self) -> bool:
         """Whether the peer has closed both ways (poll(2), POLLHUP), not only said its last word."""
-        if self.transport.is_closing():
+        if self._lost():
             return True
         ends = select.poll()
-        ends.register(self.transport.get_extra_info("socket"), 0)
+        ends.register(self._sock, 0)
         return bool(ends.poll(0))
 
     def _take(self, line: bytes) -> None:
@@ -277,20 +299,20 @@ class Connection(asyncio.BufferedProtocol):
         elif not isinstance(id_, str | int | None) or isinstance(id_, bool):
             self._say(None, error=said(Refused("invalid_request", "An id is a string or a whole number.")))
         else:
-            self._begin(request, Request("id" in request, id_, str(method)))
+            self._begin(request, Request(self, "id" in request, id_, str(method)))
 
-    def _begin(self, request: dict[str, Any], under_way: Request) -> None:
+    def _begin(self, asked: dict[str, Any], request: Request) -> None:
         try:
-            asked = self._asked(request)
+            answer = self._asked(asked)
         except Exception as error:  # whatever broke in a verb, its caller hears of it and the daemon goes on
-            self._failed(under_way, error)
+            self._failed(request, error)
             return
-        future = asked if isinstance(asked, Later) else asyncio.ensure_future(asked)
+        request.future = answer if isinstance(answer, Later) else asyncio.ensure_future(answer)
         # A poll needs no place for as long as it waits.
-        if under_way.method not in self.door.polls:
+        if not request.polls:
             self.door.share.places -= 1
-        self.running[future] = under_way
-        future.add_done_callback(self._done)
+        self.running.append(request)
+        request.future.add_done_callback(request)
 
     def _asked(self, request: dict[str, Any]) -> Awaitable[Any]:
         method, params = request.get("method"), request.get("params", {})
@@ -302,13 +324,14 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- what is answered
 
-    def _done(self, future: asyncio.Future | Later) -> None:
-        under_way = self.running.pop(future)
-        if under_way.method not in self.door.polls:
+    def done(self, request: Request) -> None:
+        future = request.future
+        self.running.remove(request)
+        if not request.polls:
             self.door.share.give()
         if not future.cancelled():
             failure = future.exception()
-            self._failed(under_way, failure) if failure else self._succeeded(under_way, future.result())
+            self._failed(request, failure) if failure else self._succeeded(request, future.result())
         if self.running or self._lingers:
             return
         self._close() if self._ended else self._wait_for_more()
@@ -327,24 +350,44 @@ class Connection(asyncio.BufferedProtocol):
     def _say(self, id_: Any, **what: Any) -> None:
         if not self._out:
             # What one turn of the loop has to say to a peer is one write.
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._watch.after(self._flush)
         self._out.append(encode({"jsonrpc": "2.0", "id": id_, **what}))
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
-        if out and not self.transport.is_closing():
-            self.transport.write(b"".join(out))
+        if self._out and not self._lost():
+            waits, self._unsent = self._unsent, self._unsent + b"".join(self._out)
+            self._out.clear()
+            self._sent() if waits else self._send()
 
-    def pause_writing(self) -> None:
+    def _send(self) -> None:
+        try:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._lose()
+            return
+        self._sent()
+
+    def _sent(self) -> None:
         """A peer that does not read its replies loses the connection, not our memory."""
-        self._unread = True
-        self.transport.pause_reading()
-        self._expect("reader")
+        left = len(self._unsent)
+        self._watch_for(self._events | OUT if left else self._events & ~OUT)
+        if not left and self._is_over():
+            self._lose()
+        elif left > UNREAD and not self._unread:
+            self._unread = True
+            self._watch_for(OUT)
+            self._expect("reader")
+        elif left <= READ_AGAIN and self._unread and not self._is_over():
+            self._read_again()
 
-    def resume_writing(self) -> None:
+    def _read_again(self) -> None:
         self._unread = False
-        self._expect("")
-        if not self._stalled and not self._ended:
+        self._expect("end" if self._lingers else "")
+        if self._lingers:
+            self._watch_for(self._events | IN)
+        elif not self._stalled and not self._ended:
             self._go_on()
 
     # ---- silence and the end
@@ -361,15 +404,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _expect(self, what: str) -> None:
         """Of the peer, within its time: `words`, the end of a `line`, a `reader` of its replies, or nothing at all."""
+        if self._late:
+            self._moment.discard(self)
+            self._moment = NEVER
         if what:
-            self.door.expect(self, {"words": IDLE, "line": LINE_TIME, "reader": DRAIN, "end": LINGER}[what])
-        elif self._late:
-            self.door.due.pop(self, None)
+            seconds = {"words": IDLE, "line": LINE_TIME, "reader": DRAIN, "end": LINGER}[what]
+            self._moment = due.expect(self, seconds)
         self._late = what
 
     def too_late(self) -> None:
         if self._late in ("reader", "end"):
-            self.transport.abort()
+            self._lose()
         else:
             self._end()
 
@@ -382,23 +427,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end_polls(self) -> None:
         self._ended = True
-        for future, request in list(self.running.items()):
-            if request.method in self.door.polls:
-                future.cancel()
+        for request in list(self.running):
+            if request.polls:
+                request.future.cancel()
 
     def _close(self) -> None:
         """Once it has read what was said to it."""
-        if not self.transport.is_closing():
-            self._flush()
-            self.transport.close()
-            if self.transport.get_write_buffer_size():
-                self._expect("reader")
+        self._flush()
+        self._watch_for(self._events & OUT)
+        if not self._unsent:
+            self._lose()
+        elif not self._lost():
+            self._expect("reader")
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.door.open.discard(self)
-        self._rest.clear()
-        self._end()
-        self.door.due.pop(self, None)
+    def _is_over(self) -> bool:
+        """Nothing of it is under way and nothing more is taken: what is left is that it reads what it was told."""
+        return self._ended and not self.running and not self._lingers
 
     def _turn_away(self, refusal: Refused) -> None:
         """Say why, then read away for a while what is still coming: a close with unread bytes would take the reply along."""
@@ -412,29 +456,41 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hand_over(self, line: bytes, session: Session) -> None:
         """The connection is an MCP session from now on, which reads and writes streams."""
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(LINE, loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self._flush()
+        if self._lost():
+            return
         self._expect("")
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-        reader.feed_data(bytes(self._rest))
-        self._rest.clear()
+        self._watch_for(0)
         self._ended = True
-        writer = asyncio.StreamWriter(self.transport, protocol, reader, loop)
-        task = loop.create_task(self._session(session(self.peer, line, reader, writer, self.door.share)))
-        self.door.sessions.add(task)
-        task.add_done_callback(self.door.sessions.discard)
+        sock, begun, unsent = socket.socket(fileno=self._sock.detach()), bytes(self._rest), self._unsent
+        self._rest.clear()
+        self._unsent = b""
+        watch.begin(converse(self.door, session, self.peer, line, sock, begun, unsent))
 
-    async def _session(self, talk: Awaitable[None]) -> None:
+
+async def converse(
+    door: Door, session: Session, peer: Peer, line: bytes, sock: socket.socket, begun: bytes, unsent: bytes
+) -> None:
+    """An MCP session; `unsent` is what its peer was told before and has not read."""
+    try:
+        reader, writer = await watch.streams(sock, LINE, begun)
         try:
-            await talk
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            # Cancelled: the loop ends, and nobody awaits a session.
-            pass
+            writer.write(unsent)
+            await session(peer, line, reader, writer, door.share)
         finally:
-            self.door.open.discard(self)
-            self._close()
+            writer.close()
+            asyncio.get_running_loop().call_later(DRAIN, hang_up, writer.transport)
+    except (ConnectionError, TimeoutError, asyncio.CancelledError):
+        # Cancelled: the loop ends, and nobody awaits a session.
+        pass
+    finally:
+        door.open -= 1
+
+
+def hang_up(transport: asyncio.WriteTransport) -> None:
+    """On who has not read what it was told. asyncio cannot abort what it has closed."""
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 def said(refusal: Refused) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from agents.models import Agent, Event, Login, Turn
 from approvals import intake
 from approvals.models import Approval, check_why
 from broker.events import Subscription, Taker, publish_on_commit
-from broker.later import Later
 from broker.models import Lease, Message, Reader
 from broker.wire import Refused
 from lifecycle.models import Container
@@ -35,11 +34,11 @@ def send(
     return Message.post(caller.name, to, body, cid=cid, reply_to=reply_to, turn=turn)
 
 
-def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> Later:
+def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id | None = None) -> Taker:
     """Take the oldest message that waits for the caller, waiting up to `wait` seconds for one."""
     reader = Reader(turn, key or turn, lease, takes_messages)
     claim = partial(claimed, caller.name, reader)
-    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait, reader, turn).found
+    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait, reader, turn)
 
 
 def claimed(name: str, reader: Reader) -> dict | None:

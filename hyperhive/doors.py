@@ -14,6 +14,7 @@ from broker import wire
 from broker.events import Subscription
 from broker.later import Later
 from broker.models import OPERATOR
+from broker.watch import Listener
 from lifecycle import egress, paths, safe_fs
 from lifecycle.models import Container
 
@@ -40,8 +41,8 @@ class Who(NamedTuple):
 class Doors:
     def __init__(self, open_page: Callable[[int], Awaitable[Any]]):
         self.open_page = open_page
-        self.operator: asyncio.Server | None = None
-        self.agents: dict[Who, list[asyncio.Server]] = {}
+        self.operator: Listener | None = None
+        self.agents: dict[Who, tuple[Listener, Listener]] = {}
         self.pages: dict[Who, Any] = {}
 
     async def open_operator(self) -> None:
@@ -86,7 +87,7 @@ class Doors:
         except OSError as error:
             log.error("the sockets of %s cannot be opened: %s", who.name, error)
             return
-        self.agents[who] = [verbs, way_out]
+        self.agents[who] = verbs, way_out
         if who.port:
             await self._open_page(who)
 

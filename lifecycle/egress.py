@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from broker import wire
+from broker import watch
 
 from .egress_exchange import Streams, exchange, rewritten
 from .egress_http import BadRequest, Count, Head, read_head, refusal
@@ -185,23 +186,41 @@ WAYS: dict[str, Callable[[Relay, Head, asyncio.StreamReader, asyncio.StreamWrite
 }
 
 
+class WayOut:
+    """The socket of one agent, whose relay is made once somebody connects."""
+
+    __slots__ = ("agent", "allow", "relay", "tell")
+
+    def __init__(self, agent: str, allow: tuple[str, ...], tell: Callable[[dict[str, Any]], Any]):
+        self.agent, self.allow, self.tell = agent, allow, tell
+        self.relay: Relay | None = None
+
+    def welcome(self, sock: socket.socket) -> None:
+        self.relay = self.relay or self._opened()
+        watch.begin(self._talk(self.relay, sock))
+
+    def _opened(self) -> Relay:
+        own = [entry for entry in self.allow if entry not in EVERYONE]
+        traffic = TRAFFIC.setdefault(self.agent, Traffic())
+        traffic.turns = asyncio.Lock()  # of this loop
+        return Relay(self.agent, _lowered(self.allow), traffic, Refusals(self.tell, own))
+
+    async def _talk(self, relay: Relay, sock: socket.socket) -> None:
+        await relay.serve(*await watch.streams(sock, CHUNK))
+
+
 async def serve(
     path: Path,
     agent: str,
     allow: Collection[str],
     gid: int | None = None,
     tell: Callable[[dict[str, Any]], Any] = lambda _: None,
-) -> asyncio.Server:
+) -> watch.Listener:
     """Listen on `path` for one agent, whose `allow` are `host[:port]`; `gid` is the group that can open the socket.
 
     `tell` hears of refusals.
     """
-    own = [entry for entry in allow if entry not in EVERYONE]
-    traffic = TRAFFIC.setdefault(agent, Traffic())
-    traffic.turns = asyncio.Lock()  # of this loop
-    relay = Relay(agent, _lowered(tuple(allow)), traffic, Refusals(tell, own))
-    sock = wire.bind(path, gid)
-    return await asyncio.start_unix_server(relay.serve, sock=sock, backlog=CONNECTIONS, limit=CHUNK)
+    return watch.listen(path, gid, CONNECTIONS, WayOut(agent, tuple(allow), tell).welcome)
 
 
 @lru_cache

@@ -31,8 +31,8 @@ class Box:
         asyncio.get_running_loop().call_soon(lambda: done.set_result(do()))
         return done
 
-    def poll(self, seconds: float = 10) -> asyncio.Future:
-        return Taker(self.topic, self.look, NOTHING, self.write, seconds).found
+    def poll(self, seconds: float = 10) -> Taker:
+        return Taker(self.topic, self.look, NOTHING, self.write, seconds)
 
 
 @pytest.fixture

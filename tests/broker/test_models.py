@@ -271,8 +271,8 @@ def given(to: str = "scout", turn: str = "turn-one", may: bool = True, **how: An
         waiting = Taker(f"inbox:{to}", lambda: None, None, lambda *_, **__: asyncio.Future(), 10, reader, turn)
         with events.gathered(handed := []), hot.on(own):
             posted = Message.post("hm1nd", to, "hi", **how)
-        waiting.found.cancel()
-        return posted, next((found for future, found in handed if future is waiting.found), None)
+        waiting.cancel()
+        return posted, next((found for future, found in handed if future is waiting), None)
 
     return asyncio.run(send())
 

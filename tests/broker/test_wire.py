@@ -1,8 +1,10 @@
 """Both ends of the wire: what is answered, what is refused, and what a client survives."""
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,103 @@ def test_a_refusal_said_keeps_nothing_of_the_request() -> None:
         decode(b"{" + b" " * 1000)
     wire.said(refused.value)
     assert (refused.value.__traceback__, refused.value.__context__) == (None, None)
+
+
+class Loud:
+    """Answers of 64 KiB each."""
+
+    def __call__(self, peer: wire.Peer, method: str, params: dict) -> asyncio.Future:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result("x" * 65536)
+        return done
+
+
+ASKS = b"".join(wire.encode({"jsonrpc": "2.0", "id": number, "method": "loud"}) for number in range(60))
+
+
+async def test_who_reads_slowly_is_told_everything_in_order(tmp_path: Path) -> None:
+    server = await listen(tmp_path / "s.sock", Loud())
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock", limit=4 * LINE)
+    writer.write(ASKS)
+    writer.write_eof()
+    told = []
+    async for line in reader:
+        told.append(json.loads(line)["id"])
+        await asyncio.sleep(0.002)
+    writer.close()
+    server.close()
+    assert told == list(range(60))
+
+
+async def test_what_the_socket_did_not_take_follows_once_it_does(tmp_path: Path) -> None:
+    async def long(peer: wire.Peer, method: str, params: dict) -> str:
+        return "x" * params["size"]
+
+    server = await listen(tmp_path / "s.sock", long)
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock", limit=1000)
+    for size in range(100_000, 400_000, 20_000):
+        writer.write(wire.encode({"jsonrpc": "2.0", "id": 1, "method": "long", "params": {"size": size}}))
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            got = 0
+            while got < size:
+                got += len(await reader.read(10_000))
+    writer.close()
+    server.close()
+
+
+async def test_who_does_not_read_loses_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "DRAIN", 0.2)
+    server = await listen(tmp_path / "s.sock", Loud())
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(tmp_path / "s.sock"))
+    sock.sendall(ASKS)
+    await asyncio.sleep(0.6)
+    sock.settimeout(5)
+    got = 0
+    with contextlib.suppress(ConnectionResetError):
+        while some := await asyncio.to_thread(sock.recv, 1 << 20):
+            got += len(some)
+    assert 0 < got < 30 * 65536
+    sock.close()
+    server.close()
+
+
+async def test_who_has_said_its_last_word_still_hears_what_it_is_told(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(wire.encode({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
+    writer.write_eof()
+    assert json.loads(await asyncio.wait_for(reader.read(), 5))["id"] == 1
+    writer.close()
+
+
+async def test_a_session_gets_what_was_sent_along_and_its_peer_what_was_said_before(tmp_path: Path) -> None:
+    async def session(
+        peer: wire.Peer, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, share: share.Share
+    ) -> None:
+        writer.write(line[-20:] + b"\n" + await reader.readline() + await reader.readline())
+
+    server = await listen(tmp_path / "s.sock", echo, session=session)
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+    writer.write(b'[]\n{"jsonrpc":"2.0","id":1,"method":"initialize"}\nsecond\nthi')
+    await asyncio.sleep(0.05)
+    writer.write(b"rd\n")
+    told = await asyncio.wait_for(reader.read(), 5)
+    assert json.loads(told.splitlines()[0])["error"]["code"] == CODES["invalid_request"]
+    assert told.splitlines()[1:] == [b'ethod":"initialize"}', b"second", b"third"]
+    writer.close()
+    server.close()
+
+
+async def test_a_session_that_is_over_makes_room_for_another_connection(tmp_path: Path) -> None:
+    async def session(peer: wire.Peer, line: bytes, reader: Any, writer: asyncio.StreamWriter, share: Any) -> None:
+        writer.write(b"over\n")
+
+    server = await listen(tmp_path / "s.sock", echo, session=session, connections=1)
+    for _ in range(3):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+        writer.write(b'{"jsonrpc":"2.0","id":1,"method":"initialize"}\n')
+        assert await asyncio.wait_for(reader.read(), 5) == b"over\n"
+        writer.close()
+        await asyncio.sleep(0.02)
+    server.close()

@@ -189,7 +189,7 @@ def test_a_reader_that_waits_is_served_by_the_transaction_that_sends(writer: Wri
         events.start(asyncio.get_running_loop())
         await ready(writer)
         take = partial(Message.take, "scout", "turn-0001", "turn-0001", 60)
-        waiting = Taker("inbox:scout", take, [], writer.write, 10).found
+        waiting = Taker("inbox:scout", take, [], writer.write, 10)
         await asyncio.sleep(0.05)
         commits: list[int] = []
         writer._flush = lambda *batch, flush=writer._flush: commits.append(1) or flush(*batch)  # type: ignore[method-assign]
