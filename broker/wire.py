@@ -82,7 +82,7 @@ async def listen(
     `polls` are the verbs that a hang-up cancels; everything else that was begun is finished, `at_once` of it at a time.
     `uids` are the users that may connect (None: whoever can open the socket); `gid` is the group that can open it.
     """
-    door = Door(path.name, verb, session, polls, uids, connections, at_once)
+    door = Door(sys.intern(path.name), verb, session, polls, uids, connections, at_once)
     return watch.listen(path, gid, BACKLOG, door.welcome)
 
 
