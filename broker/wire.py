@@ -83,7 +83,7 @@ async def listen(
     `polls` are the verbs that a hang-up cancels; everything else that was begun is finished, `at_once` of it at a time.
     `uids` are the users that may connect (None: whoever can open the socket); `gid` is the group that can open it.
     """
-    door = Door(path.name, verb, session, polls, uids, connections, at_once)
+    door = Door(sys.intern(path.name), verb, session, polls, uids, connections, at_once)
     return watch.listen(path, gid, BACKLOG, door.welcome)
 
 
@@ -159,7 +159,7 @@ class Connection:
         self._rest = bytearray()  # what has come and is not taken yet
         self._scanned = 0  # so much of it has no line's end
         self._out: list[bytes] = []  # what this turn of the loop has to say
-        self._unsent = b""  # what the socket did not take
+        self._unsent: bytes | memoryview = b""  # what the socket did not take
         self._stalled = False  # its next line waits for a place, for a rest to end, or for answers to be read
         self._unread = False  # its peer does not read what it is told
         self._late = ""  # what is waited for: "" nothing, else "words", "line", "reader" or "end"
@@ -355,13 +355,14 @@ class Connection:
 
     def _flush(self) -> None:
         if self._out and not self._lost():
-            waits, self._unsent = self._unsent, self._unsent + b"".join(self._out)
+            waits, self._unsent = bool(self._unsent), b"".join([self._unsent, *self._out])
             self._out.clear()
             self._sent() if waits else self._send()
 
     def _send(self) -> None:
         try:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            # A view, for what is left of a long answer would be copied again and again.
+            self._unsent = memoryview(self._unsent)[self._sock.send(self._unsent) :] or b""
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -433,6 +434,7 @@ class Connection:
 
     def _close(self) -> None:
         """Once it has read what was said to it."""
+        self._lingers = 0
         self._flush()
         self._watch_for(self._events & OUT)
         if not self._unsent:
@@ -469,7 +471,7 @@ class Connection:
 
 
 async def converse(
-    door: Door, session: Session, peer: Peer, line: bytes, sock: socket.socket, begun: bytes, unsent: bytes
+    door: Door, session: Session, peer: Peer, line: bytes, sock: socket.socket, begun: bytes, unsent: bytes | memoryview
 ) -> None:
     """An MCP session; `unsent` is what its peer was told before and has not read."""
     try:

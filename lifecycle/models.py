@@ -35,6 +35,8 @@ DOING = {
 }
 SPENT = "Its daily budget is spent: its messages wait until midnight UTC, or until 'hive resume {name}'."
 ENDING = ("destroy", "purge")
+# Made once: whose the files are does not hang on it, and that is asked of every row again and again.
+PLAIN = AgentConfig()
 TAKES_NO_MESSAGE = """
     SELECT 1 FROM lifecycle_container WHERE name = :name
     AND (paused OR op NOT IN ('', 'start') OR held_until > strftime('%Y-%m-%d %H:%M:%f', 'now'))
@@ -348,7 +350,7 @@ class Container(models.Model):
     @property
     def host_uid(self) -> int:
         """The host's user that its processes run as: who may connect to its sockets."""
-        return drivers.driver(self.driver).owner(Spec(self.name, self.role, self.uid, names.MANAGER))
+        return drivers.driver(self.driver).owner(Spec(self.name, self.role, self.uid, names.MANAGER, PLAIN))
 
     @property
     def egress(self) -> list[str]:

@@ -46,7 +46,7 @@ def look() -> float:
         for row in running:
             if pid := row.now().pid:
                 add(row.name, pid, children)
-    for name in set(RINGS) - set(rows.values_list("name", flat=True)):
+    for name in set(RINGS).difference(rows.values_list("name", flat=True).iterator()):
         del RINGS[name]
     publish("vitals")
     return max(EVERY, (time.monotonic() - begun) / SHARE)

@@ -295,3 +295,34 @@ async def test_a_session_that_is_over_makes_room_for_another_connection(tmp_path
         writer.close()
         await asyncio.sleep(0.02)
     server.close()
+
+
+async def test_whoever_goes_in_whatever_way_leaves_no_descriptor_and_no_place_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "LINGER", 0.05)
+    server = await listen(tmp_path / "s.sock", echo, connections=3)
+    before = len(os.listdir("/proc/self/fd"))
+    poll = wire.encode({"jsonrpc": "2.0", "id": 1, "method": "recv"})
+    for sent in (b"", b"{", poll, poll * 20, b"x" * 2 * LINE, b"[]\n" * 40, poll + b'{"half'):
+        for ends in (False, True):
+            socks = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+            for sock in socks:
+                sock.setblocking(False)
+                sock.connect(str(tmp_path / "s.sock"))
+                with contextlib.suppress(BlockingIOError):
+                    sock.send(sent)
+                if ends:
+                    sock.shutdown(socket.SHUT_WR)
+            await asyncio.sleep(0.02)
+            for sock in socks:
+                sock.close()
+    async with asyncio.timeout(5):
+        while len(os.listdir("/proc/self/fd")) > before:  # noqa: ASYNC110 (nothing says when the kernel is done)
+            await asyncio.sleep(0.01)
+    held = [await asyncio.open_unix_connection(tmp_path / "s.sock") for _ in range(3)]
+    for reader, writer in held:
+        writer.write(wire.encode({"jsonrpc": "2.0", "id": 1, "method": "ping"}))
+        assert "result" in json.loads(await asyncio.wait_for(reader.readline(), 5))
+        writer.close()
+    server.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
-from broker import wire
+from broker import watch, wire
+from broker.share import AT_ONCE, Share
 from broker.wire import Peer, Refused
 
 TOOLS = {
@@ -48,10 +50,11 @@ class FakeHost:
         # How long the tools take, and what the next call of one waits for.
         self.tool: Callable[[str], Any] | None = None
         self.changed = asyncio.Condition()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | watch.Listener] = []
         self._open: set[asyncio.StreamWriter] = set()
+        self._socks: list[socket.socket] = []
         polls = frozenset({"recv", "renew", "login_wish"})
-        self._door = wire.Door("mcp.sock", self._verb, None, polls, None, wire.CONNECTIONS, wire.Share())
+        self._door = wire.Door("mcp.sock", self._verb, None, polls, None, wire.CONNECTIONS, AT_ONCE)
         self._ids = 0
 
     # ---- what a test does
@@ -59,9 +62,8 @@ class FakeHost:
     async def back(self) -> None:
         for name in ("mcp.sock", "egress.sock"):
             (self.run / name).unlink(missing_ok=True)
-        loop = asyncio.get_running_loop()
         self._servers = [
-            await loop.create_unix_server(self._connection, self.run / "mcp.sock"),
+            watch.listen(self.run / "mcp.sock", None, wire.BACKLOG, self._welcome),
             await asyncio.start_unix_server(self._egress, self.run / "egress.sock", limit=wire.LINE),
         ]
 
@@ -70,8 +72,12 @@ class FakeHost:
             server.close()
         for name in ("mcp.sock", "egress.sock"):
             (self.run / name).unlink(missing_ok=True)
-        for open_now in (*self._open, *self._door.open):
-            open_now.transport.abort()
+        for writer in self._open:
+            writer.transport.abort()
+        for sock in self._socks:
+            with contextlib.suppress(OSError):  # it is over, or a session's
+                sock.shutdown(socket.SHUT_RDWR)
+        self._socks.clear()
         await asyncio.sleep(0.05)
 
     async def post(self, body: str, sender: str = "operator", role: str = "operator") -> int:
@@ -182,9 +188,10 @@ class FakeHost:
 
     # ---- the sockets
 
-    def _connection(self) -> wire.Connection:
+    def _welcome(self, sock: socket.socket) -> None:
         self._door.session = self._session if self.with_mcp else None
-        return wire.Connection(self._door)
+        self._socks.append(sock)
+        self._door.welcome(sock)
 
     async def _egress(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -202,7 +209,7 @@ class FakeHost:
             model_writer.close()
             writer.close()
 
-    async def _session(self, peer: Peer, first: bytes, reader: Any, writer: Any, share: wire.Share) -> None:
+    async def _session(self, peer: Peer, first: bytes, reader: Any, writer: Any, share: Share) -> None:
         to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](16)
         outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](16)
 
@@ -221,11 +228,15 @@ class FakeHost:
                     said = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
                     writer.write(wire.encode(said))
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(read)
-            group.start_soon(write)
-            server = Server("hive", on_list_tools=self._list_tools, on_call_tool=self._call_tool)
-            await server.run(incoming, outgoing, server.create_initialization_options())
+        self._open.add(writer)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(read)
+                group.start_soon(write)
+                server = Server("hive", on_list_tools=self._list_tools, on_call_tool=self._call_tool)
+                await server.run(incoming, outgoing, server.create_initialization_options())
+        finally:
+            self._open.discard(writer)
 
     async def _list_tools(self, context: Any, params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(

@@ -131,13 +131,10 @@ class FakeHost:
 
     async def hang_up(self):
         """Stops listening and ends every connection."""
-        # A connection only just accepted is a task that has not begun: cancelled now, or after the server is closed, it
-        # would leave its socket open. So nothing more is accepted, and a few turns of the loop later all are served.
-        for sock in self.server.sockets:
-            self.loop.remove_reader(sock.fileno())
+        self.server.close()
+        # Who has gone meanwhile is seen to go.
         for _ in range(10):
             await asyncio.sleep(0)
-        self.server.close()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
