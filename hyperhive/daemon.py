@@ -37,7 +37,7 @@ from lifecycle import cli, drivers, isolation, vitals, work
 from lifecycle import tasks as lifecycle_tasks
 from lifecycle.models import Container
 
-from . import __version__, asgi
+from . import __version__, asgi, memory
 from .caller import Caller, writer
 from .collector import settle
 from .doors import Doors
@@ -49,7 +49,7 @@ from .verbs import call
 log = logging.getLogger("hive")
 
 # Seconds. Leases and exits are looked at this often; a stop takes at most CLOSE, agents that are taken along aside.
-LEASES, EXITS, NUDGE, LOOK, DISK = 1.0, 2.0, 60.0, 1.0, 5.0
+LEASES, EXITS, NUDGE, LOOK, DISK, MEMORY = 1.0, 2.0, 60.0, 1.0, 5.0, 60.0
 CLOSE = 4.0
 # A stop that has not ended by then is stuck: the process says where, and ends all the same.
 STUCK = 45.0
@@ -60,6 +60,7 @@ REFUSED = 5
 
 def serve(bind: str = "", driver: str = "", trust_agents: bool = False, stop_agents: bool = False) -> int:
     """Run the hive until SIGTERM or SIGINT; the exit code. Agents live on, unless `stop_agents`."""
+    memory.one_pool()
     try:
         settings.HIVE_BIND = bind or settings.HIVE_BIND
         host, port = _address(settings.HIVE_BIND)
@@ -202,7 +203,7 @@ class Hive:
         self.jobs.start()
         for act in (
             self.doors.keep, self._approvals, self._leases, self._budget, self._exits, self._alive, self._vitals, self._disk,
-            self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
+            self._memory, self._vacuum_at_start, self._update_at_start, self._claude_at_start, self._notices, self._index,
         ):  # fmt: skip
             self.tasks.append(loop.create_task(_surely(act)))
         settle()
@@ -266,6 +267,11 @@ class Hive:
         while True:
             await asyncio.to_thread(disk.look)
             await asyncio.sleep(DISK)
+
+    async def _memory(self) -> None:
+        while True:
+            await asyncio.sleep(MEMORY)
+            await asyncio.to_thread(memory.give_back)
 
     async def _vitals(self) -> None:
         while True:

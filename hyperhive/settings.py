@@ -167,7 +167,9 @@ DATABASES = {
         "NAME": HIVE_STATE_DIR / "hive.sqlite3",
         "OPTIONS": {
             # FULL: a commit is on disk before anybody hears of it. IMMEDIATE: writers queue instead of failing.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864",
+            # KiB of pages that each thread's connection keeps: they are void as soon as another one has written.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; "
+            "PRAGMA cache_size=-1000",
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,
         },

@@ -20,6 +20,10 @@ def main(root: Path, names: list[str]) -> None:
     (root / "state").mkdir()
     import django
 
+    from hyperhive import memory
+
+    memory.one_pool()
+
     django.setup()
     from django.core.management import call_command
 

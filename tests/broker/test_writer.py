@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from django.db import OperationalError, connection
 
-from broker import events
+from broker import events, hot
 from broker.events import Taker
 from broker.models import Mailbox, Message
 from broker.wire import Refused
@@ -78,6 +78,13 @@ def test_a_commit_is_on_disk_before_anybody_hears_of_it() -> None:
     with connection.cursor() as cursor:
         assert cursor.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: fsync at every commit"
         assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_each_connection_keeps_a_megabyte_of_pages_at_most() -> None:
+    own = hot.connect()
+    kept = [asked("PRAGMA cache_size").fetchone() for asked in (connection.cursor().execute, own.execute)]
+    own.close()
+    assert kept == [(-1000,), (-1000,)]
 
 
 def test_a_job_that_breaks_without_a_savepoint_leaves_its_neighbours_whole(writer: Writer) -> None:
