@@ -38,7 +38,11 @@ def recv(caller: Caller, turn: Id, wait: Wait = 0, lease: Seconds = 90, key: Id 
     """Take the oldest message that waits for the caller, waiting up to `wait` seconds for one."""
     reader = Reader(turn, key or turn, lease, takes_messages)
     claim = partial(claimed, caller.name, reader)
-    return Taker(f"inbox:{caller.name}", claim, {"messages": []}, writer.write, wait, reader, turn)
+    return Taker(f"inbox:{caller.name}", claim, NO_MESSAGES, writer.write, wait, reader, turn)
+
+
+# One for all who wait in vain; it is written to the wire, and nobody changes it.
+NO_MESSAGES: dict[str, list] = {"messages": []}
 
 
 def claimed(name: str, reader: Reader) -> dict | None:
