@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import Files
-from .hive import Hive
+from .hive import Hive, Wire
 from .mcp_http import McpHttp
 from .nats import Nats
 from .postgres import Postgres
@@ -24,6 +24,7 @@ class Peer(NamedTuple):
 
 PEERS = {
     "hive": Peer("hyperhive", Hive, "", None),
+    "wire": Peer("its wire alone, in memory", Wire, "", None),
     "redis": Peer(
         "Redis Streams, appendfsync always", Redis, "redis-server", (1.0, 1.5), ("redis-server", "--version")
     ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from broker.ids import new_id
 
-HOST = Path(__file__).resolve().parents[1] / "mailbox_host.py"
+HOSTS = Path(__file__).resolve().parents[1]
 
 
 def encode(params: dict[str, Any]) -> bytes:
@@ -50,10 +50,12 @@ class Lines(asyncio.Protocol):
 class Hive:
     """This project's mailboxes: each agent has a socket, and each message is a turn of its own."""
 
+    program = "mailbox_host.py"
+
     def __init__(self, root: Path, names: list[str]):
         self.root = root
         self.host = subprocess.Popen(
-            [sys.executable, str(HOST), str(root), *names],
+            [sys.executable, str(HOSTS / self.program), str(root), *names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.host.stdout
@@ -67,6 +69,12 @@ class Hive:
         assert self.host.stdin
         self.host.stdin.close()
         self.host.wait(10)
+
+
+class Wire(Hive):
+    """The same sockets and requests with nothing behind them: no peer, but what the hive could reach at best."""
+
+    program = "wire_host.py"
 
 
 class HiveBox:
