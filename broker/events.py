@@ -64,7 +64,7 @@ def gathered(handed: list[tuple[Later, Any]] | None = None) -> Iterator[set[str]
         _thread.topics = _thread.handed = None
 
 
-def taker(topic: str) -> "Taker | None":
+def waiting(topic: str) -> "Taker | None":
     """Who waits there and has a wish, if the transaction that is open can `hand` it something."""
     if getattr(_thread, "handed", None) is None:
         return None

@@ -147,7 +147,7 @@ class Message(models.Model):
             "reply_to": reply_to,
         }
         room = sender == HIVE or not disk.short()
-        if room and (taker := events.taker(f"inbox:{to}")) and (handed := cls._hand(taker, message, turn)):
+        if room and (taker := events.waiting(f"inbox:{to}")) and (handed := cls._hand(taker, message, turn)):
             return handed
         if room and (queued := hot.post(message, turn, FULL)):
             reached("send.within")

@@ -59,7 +59,7 @@ class Peer(NamedTuple):
         return cls(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
 
 
-# It raises Refused, at once or when awaited. A future costs less than a coroutine, which has to be made a task.
+# It raises Refused, at once or when awaited. A `Later` costs less than a coroutine, which has to be made a task.
 Verb = Callable[[Peer, str, dict[str, Any]], Awaitable[Any]]
 Session = Callable[[Peer, bytes, asyncio.StreamReader, asyncio.StreamWriter, Share], Awaitable[None]]
 
