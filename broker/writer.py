@@ -189,16 +189,16 @@ class Writer:
     def _send_off(self, own: sqlite3.Connection, batch: Batch) -> None:
         flushed: Future = Future()
         self.flushes.put((own, flushed))
-        with contextlib.suppress(FutureTimeout):
-            self._committed(batch, flushed.result(PATIENCE if self.quick else 0))
-            return
-        loop = asyncio.get_running_loop()
+        try:
+            failure = flushed.result(PATIENCE if self.quick else 0)
+        except FutureTimeout:
+            flushed.add_done_callback(partial(self._tell, asyncio.get_running_loop(), batch))
+        else:
+            self._committed(batch, failure)
 
-        def tell(_: Future) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-                loop.call_soon_threadsafe(self._committed, batch, flushed.result())
-
-        flushed.add_done_callback(tell)
+    def _tell(self, loop: asyncio.AbstractEventLoop, batch: Batch, flushed: Future) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            loop.call_soon_threadsafe(self._committed, batch, flushed.result())
 
     def _some(self) -> list[Answer]:
         answers, until = [], time.monotonic() + TURN
